@@ -1,0 +1,1 @@
+"""espgen: quantized neural networks to ESP32-P4 firmware, verified byte for byte."""
