@@ -1,0 +1,1 @@
+"""The bundled demo model: handwritten digits, in float and in QDQ form, with a test set."""

@@ -1,0 +1,1 @@
+"""C++ firmware sources, shipped as package data (a package so that editable installs find them too)."""

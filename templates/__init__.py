@@ -1,0 +1,1 @@
+"""Jinja2 templates, shipped as package data (a package so that editable installs find them too)."""
