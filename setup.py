@@ -1,4 +1,4 @@
-"""Package discovery: espgen/ as it is, plus templates/ and firmware/ as espgen.templates and espgen.firmware."""
+"""Package discovery: espgen/, plus templates/ and firmware/ as espgen.templates and espgen.firmware."""
 
 from setuptools import find_packages, setup
 
