@@ -43,6 +43,8 @@ class Value:
     shape: tuple[int, ...]
     dtype: DType
     quant: QuantParams | None = None
+    layout: str = ""
+    """"NHWC" or "NLC" (held as N,1,L,C) where the axes are not in ONNX's order; "" where they are."""
 
     @property
     def elements(self) -> int:
