@@ -51,7 +51,7 @@ class Operand:
     """One operand of an instruction, in assembly order.
 
     Attributes:
-        field: name in the vendor's tables (``qu``, ``rs1``, ``off256_16_1``); equal names mean equal bit positions.
+        field: name in the vendor's tables (``qu``, ``rs1``, ``off256_16_1``).
         kind: ``q`` (q0..q7), ``x_pie`` or ``x_any`` (integer register), ``simm`` (signed immediate), ``uimm``
             (unsigned select or count) or ``pcrel`` (byte distance from the instruction to a label, forward).
         minimum: smallest legal value; for registers the smallest number.
@@ -178,7 +178,8 @@ def _value(operand: Operand, given: int | str, place: str) -> int:
     if not operand.minimum <= value <= operand.maximum:
         what = "register number" if operand.is_register else "immediate"
         raise EspgenError(
-            f"operand {operand.field}: {what} {value} is out of range {operand.minimum}..{operand.maximum}", place=place
+            f"operand {operand.field}: {what} {value} is out of range {operand.minimum}..{operand.maximum}",
+            place=place,
         )
     if value % operand.step:
         raise EspgenError(
@@ -203,7 +204,9 @@ def encode(mnemonic: str, operands: Sequence[int | str] = ()) -> int:
     wanted = instruction.operands
     if len(operands) != len(wanted):
         names = ", ".join(operand.field for operand in wanted) or "none"
-        raise EspgenError(f"{mnemonic} takes {len(wanted)} operands ({names}), got {len(operands)}", place=mnemonic)
+        raise EspgenError(
+            f"{mnemonic} takes {len(wanted)} operands ({names}), got {len(operands)}", place=mnemonic
+        )
     word = instruction.match
     for operand, given in zip(wanted, operands, strict=True):
         stored = _value(operand, given, mnemonic) >> operand.shift
@@ -240,7 +243,9 @@ def decode(word: int) -> tuple[Instruction, tuple[int, ...]] | None:
         instruction = instructions.get(word & mask)
         if instruction is not None:
             values = tuple(_extract(operand, word) for operand in instruction.operands)
-            legal = all(o.minimum <= v <= o.maximum for o, v in zip(instruction.operands, values, strict=True))
+            legal = all(
+                o.minimum <= v <= o.maximum for o, v in zip(instruction.operands, values, strict=True)
+            )
             return (instruction, values) if legal else None
     return None
 

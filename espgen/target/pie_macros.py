@@ -1,7 +1,7 @@
 """GNU-as and LLVM macros with the official PIE mnemonics, for assemblers that do not know them.
 
-The same ``.S`` text then assembles with Espressif's assembler (which skips the macros) and with the others, which
-get ESPV 2.1 words. ``.insn`` cannot express these opcode spaces, so each macro emits one ``.4byte``.
+The same ``.S`` text then assembles with Espressif's assembler (which skips the macros) and with the
+others, which get ESPV 2.1 words. ``.insn`` cannot express these opcode spaces, so each macro emits one ``.4byte``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _PREFIX = {"q": ".L__espgen_q_", "x_pie": ".L__espgen_p_", "x_any": ".L__espgen_
 
 _HEADER = """\
 /* Made by espgen from its instruction table; do not edit.
- * PIE (ESPV 2.1, ESP32-P4 before revision 3) and hardware loops for assemblers that do not know the mnemonics.
+ * PIE (ESPV 2.1, ESP32-P4 before revision 3) and hardware loops for assemblers that do not know them.
  * Include at the top of a .S file. Files with esp.lp.* also need, for every assembler:
  *     .option norvc
  *     .option norelax
  * so that label distances are constants and loop labels stand on 4-byte instructions.
- * An assembler that knows the mnemonics must not see this: it is left out in ESP-IDF builds (ESP_PLATFORM), where the
- * compiler announces the extension, and where ESPGEN_NATIVE_PIE is defined. */
+ * An assembler that knows the mnemonics must not see this: it is left out in ESP-IDF builds
+ * (ESP_PLATFORM), where the compiler announces the extension, and where ESPGEN_NATIVE_PIE is defined. */
 #if defined(ESP_PLATFORM) || defined(__riscv_xespv) || defined(__riscv_xespv2p1)
 #define ESPGEN_NATIVE_PIE 1
 #endif

@@ -106,7 +106,15 @@ def test_a_lane_select_past_the_last_lane_is_no_instruction() -> None:
 
 def _assemblers() -> dict[str, list[str]]:
     """Return every assembler at hand, as the command that takes ``-o out.o in.S`` after it."""
-    zig = [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+a+f+c"]
+    zig = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "riscv32-freestanding-none",
+        "-mcpu=generic_rv32+m+a+f+c",
+    ]
     found = {"zig": [*zig, "-c"]}
     gnu = shutil.which("riscv64-unknown-elf-as")
     if gnu:
@@ -156,7 +164,11 @@ def test_macros_give_the_vendor_words(assembler: str, tmp_path: Path) -> None:
     texts = [text if ".lp." not in text else _macro_text(word) for text, word in VECTORS]
     words = [word for _, word in VECTORS]
     for instruction in TABLE.values():  # extremes of every operand of every instruction, vectors or not
-        for pick in (lambda o: o.minimum, lambda o: o.maximum, lambda o: 9 if o.kind == "x_pie" else o.maximum & 5):
+        for pick in (
+            lambda o: o.minimum,
+            lambda o: o.maximum,
+            lambda o: 9 if o.kind == "x_pie" else o.maximum & 5,
+        ):
             operands = [
                 min(value, operand.maximum) // operand.step * operand.step
                 for operand in instruction.operands
@@ -193,7 +205,13 @@ def test_a_hardware_loop_resolves_its_forward_label(assembler: str, tmp_path: Pa
 
 @pytest.mark.parametrize("assembler", sorted(ASSEMBLERS))
 @pytest.mark.parametrize(
-    "text", ["esp.vld.128.ip q0, t0, 16", "esp.vld.128.ip q0, a0, 8", "esp.vsmulas.s16.qacc q0, q1, 8", "esp.zero.q a0"]
+    "text",
+    [
+        "esp.vld.128.ip q0, t0, 16",
+        "esp.vld.128.ip q0, a0, 8",
+        "esp.vsmulas.s16.qacc q0, q1, 8",
+        "esp.zero.q a0",
+    ],
 )
 def test_macros_refuse_bad_operands(assembler: str, text: str, tmp_path: Path) -> None:
     assert _assemble(ASSEMBLERS[assembler], text, tmp_path).returncode != 0
@@ -202,6 +220,14 @@ def test_macros_refuse_bad_operands(assembler: str, text: str, tmp_path: Path) -
 def test_an_assembler_that_knows_pie_skips_the_macros(tmp_path: Path) -> None:
     source = tmp_path / MACRO_FILE_NAME
     source.write_text(isa.macro_file())
-    command = [*ASSEMBLERS["zig"][:-1], "-E", "-x", "assembler-with-cpp", "-P", "-DESPGEN_NATIVE_PIE", str(source)]
+    command = [
+        *ASSEMBLERS["zig"][:-1],
+        "-E",
+        "-x",
+        "assembler-with-cpp",
+        "-P",
+        "-DESPGEN_NATIVE_PIE",
+        str(source),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
