@@ -33,6 +33,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "numpy": ("espgen",),
     "onnx": ("espgen.frontend", "espgen.quantize.exporter"),
+    "google": ("espgen.frontend",),  # protobuf comes with onnx: its errors are caught where files are read
     "flatbuffers": ("espgen.frontend",),
     "jinja2": ("espgen.codegen", "espgen.report"),
     "serial": ("espgen.verify.link",),
