@@ -1,0 +1,116 @@
+"""Liveness: from a static list of steps to the buffers it needs and how long it needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from espgen.errors import EspgenError
+from espgen.schedule.buffers import Buffer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: the values it reads and writes.
+
+    scratch   bytes of working memory it needs while it runs
+    in_place  pairs (written, read): the written value may take over the storage of the read one, if nothing
+              needs that any more
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    scratch: int = 0
+    in_place: tuple[tuple[str, str], ...] = ()
+
+
+def scratch_name(step: Step) -> str:
+    """Name of the buffer that holds a step's working memory."""
+    return f"{step.name}.scratch"
+
+
+def liveness(
+    steps: Sequence[Step],
+    sizes: Mapping[str, int],
+    *,
+    inputs: Iterable[str] = (),
+    outputs: Iterable[str] = (),
+    keep: Iterable[str] = (),
+    aliases: Mapping[str, str] | None = None,
+    align: int = 64,
+) -> tuple[Buffer, ...]:
+    """Buffers of all values, in order of first use, then one per step that needs scratch memory.
+
+    sizes    bytes of every value that needs memory; values absent from it (constants) get no buffer
+    inputs   live from step 0 to their last reader
+    outputs  live from their writer to the last step
+    keep     live throughout
+    aliases  value -> the value that it is a part or another view of; both share the latter's buffer
+
+    Raises EspgenError where a value is read before it is written.
+    """
+    roots = _roots(aliases or {})
+    final = max(len(steps) - 1, 0)
+    first: dict[str, int] = {roots.get(name, name): 0 for name in (*inputs, *keep)}
+    last: dict[str, int] = dict(first)
+    accesses: dict[str, int] = dict.fromkeys(first, 0)
+    written = set(first)
+    for index, step in enumerate(steps):
+        for name in dict.fromkeys((*step.reads, *step.writes)):
+            root = roots.get(name, name)
+            if root not in sizes:
+                continue
+            if name in step.writes:
+                written.add(root)
+            elif root not in written:
+                raise EspgenError(f"value {name!r} is read before it is written", node=step.name, place="schedule")
+            first.setdefault(root, index)
+            last[root] = index
+            uses = (name in step.reads) + (name in step.writes)
+            accesses[root] = accesses.get(root, 0) + uses * sizes.get(name, sizes[root])
+    for name in (*outputs, *keep):
+        root = roots.get(name, name)
+        if root in sizes and root not in first:
+            raise EspgenError(f"output {name!r} is never written", place="schedule")
+        last[root] = final
+    buffers = {
+        name: Buffer(name, sizes[name], first[name], last[name], align, accesses=accesses[name])
+        for name in first
+        if name in sizes
+    }
+    _mark_in_place(buffers, steps, roots)
+    scratch = [
+        Buffer(scratch_name(step), step.scratch, index, index, align, accesses=2 * step.scratch)
+        for index, step in enumerate(steps)
+        if step.scratch
+    ]
+    return (*buffers.values(), *scratch)
+
+
+def _roots(aliases: Mapping[str, str]) -> dict[str, str]:
+    """Every alias -> the value at the end of its chain."""
+    roots = {}
+    for name in aliases:
+        root, seen = aliases[name], {name}
+        while root in aliases:
+            if root in seen:
+                raise EspgenError(f"value {name!r} is an alias of itself", place="schedule")
+            seen.add(root)
+            root = aliases[root]
+        roots[name] = root
+    return roots
+
+
+def _mark_in_place(buffers: dict[str, Buffer], steps: Sequence[Step], roots: Mapping[str, str]) -> None:
+    """Set `replaces` where a step may write over a value that dies with it."""
+    taken: set[str] = set()
+    for index, step in enumerate(steps):
+        for new, old in step.in_place:
+            new, old = roots.get(new, new), roots.get(old, old)
+            if new not in buffers or old not in buffers or new == old or old in taken:
+                continue
+            made, read = buffers[new], buffers[old]
+            if made.first == index == read.last and made.replaces is None:
+                buffers[new] = replace(made, replaces=old)
+                taken.add(old)

@@ -1,0 +1,60 @@
+"""The overlap checker finds every kind of broken plan: each test breaks a good plan in one way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from espgen.errors import EspgenError
+from espgen.schedule.buffers import Buffer, Placement, Tier
+from espgen.schedule.proof import prove
+
+TIERS = (Tier("internal", 256), Tier("psram", 4096, cost=1))
+BUFFERS = [Buffer("a", 100, 0, 2), Buffer("b", 64, 2, 4), Buffer("c", 128, 3, 5, tiers=("internal",))]
+GOOD = [Placement("a", "internal", 0), Placement("b", "internal", 128), Placement("c", "internal", 0)]
+
+
+def broken(name: str, **change: object) -> list[Placement]:
+    return [replace(place, **change) if place.name == name else place for place in GOOD]  # type: ignore[arg-type]
+
+
+def test_a_good_plan_passes_and_every_pair_was_compared() -> None:
+    assert prove(BUFFERS, GOOD, TIERS) == 3
+
+
+@pytest.mark.parametrize(
+    ("placements", "message"),
+    [
+        (broken("b", offset=64), "'a' and 'b' overlap in internal memory during steps 2..2"),
+        (broken("c", offset=64), "'b' and 'c' overlap in internal memory during steps 3..4"),
+        (broken("b", offset=130), "'b' at 130 is not aligned to 64"),
+        (broken("b", offset=-64), "'b' at -64 is not aligned"),
+        (broken("b", offset=256), "'b' ends beyond internal"),
+        (broken("c", tier="psram"), "'c' may not live in psram"),
+        (broken("a", tier="moon"), "moon, which does not exist"),
+        (GOOD[:2], "'c' has no place"),
+        ([*GOOD, GOOD[0]], "'a' is placed twice"),
+        ([*GOOD, Placement("x", "internal", 0)], "'x' is placed but is no buffer"),
+    ],
+)
+def test_each_fault_is_found_and_named(placements: list[Placement], message: str) -> None:
+    with pytest.raises(EspgenError, match=message) as caught:
+        prove(BUFFERS, placements, TIERS)
+    assert caught.value.place
+
+
+def test_the_same_bytes_of_different_tiers_do_not_overlap() -> None:
+    assert prove(BUFFERS, broken("b", tier="psram", offset=0), TIERS) == 3
+
+
+def test_taking_over_in_place_needs_the_same_offset_and_the_declared_buffer() -> None:
+    old, new = Buffer("old", 64, 0, 2), Buffer("new", 128, 2, 4, replaces="old")
+    assert prove([old, new], [Placement("old", "internal", 0), Placement("new", "internal", 0)]) == 1
+    moved = [Placement("old", "internal", 64), Placement("new", "internal", 0)]
+    with pytest.raises(EspgenError, match="overlap"):
+        prove([old, new], moved)
+    with pytest.raises(EspgenError, match="overlap"):
+        prove([old, replace(new, replaces=None)], [Placement("old", "internal", 0), Placement("new", "internal", 0)])
+    with pytest.raises(EspgenError, match="overlap"):
+        prove([replace(old, last=3), new], [Placement("old", "internal", 0), Placement("new", "internal", 0)])
