@@ -1,0 +1,262 @@
+"""Graph -> ONNX: the float model that calibration runs and the QDQ model that is the result.
+
+The only file of the quantizer that imports onnx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from espgen.ir import DType, Graph, Node
+from espgen.quantize.model import LayerQuant, QuantizedModel, TensorQuant
+
+OPSET = 17
+PRODUCER = "espgen"
+_TYPES = {
+    DType.INT8: TensorProto.INT8, DType.UINT8: TensorProto.UINT8, DType.INT16: TensorProto.INT16,
+    DType.UINT16: TensorProto.UINT16, DType.INT32: TensorProto.INT32, DType.INT64: TensorProto.INT64,
+    DType.FLOAT32: TensorProto.FLOAT, DType.BOOL: TensorProto.BOOL,
+}  # fmt: skip
+# Attributes that opset 17 takes as constant inputs: operator -> (attribute, input index, element type).
+_AS_INPUT: dict[str, tuple[tuple[str, int, type], ...]] = {
+    "Clip": (("min", 1, np.float32), ("max", 2, np.float32)),
+    "Reshape": (("shape", 1, np.int64),),
+    "Pad": (("pads", 1, np.int64), ("value", 2, np.float32)),
+    "Squeeze": (("axes", 1, np.int64),),
+    "Unsqueeze": (("axes", 1, np.int64),),
+    "ReduceSum": (("axes", 1, np.int64),),
+    "Split": (("split", 1, np.int64),),
+    "Slice": (("starts", 1, np.int64), ("ends", 2, np.int64), ("axes", 3, np.int64), ("steps", 4, np.int64)),
+    "Resize": (("roi", 1, np.float32), ("scales", 2, np.float32), ("sizes", 3, np.int64)),
+    "Expand": (("shape", 1, np.int64),),
+    "Tile": (("repeats", 1, np.int64),),
+}
+
+
+def float_model(graph: Graph, outputs: Sequence[str] | None = None, batched: bool = False) -> bytes:
+    """Serialized float ONNX model of `graph` that returns `outputs` (default: the graph's own).
+
+    With `batched` the first dimension of inputs and outputs is left open and constant Reshape shapes keep it.
+    """
+    writer = _Writer(graph, batched)
+    for name, data in graph.constants.items():
+        writer.initializer(name, data)
+    for node in graph.nodes:
+        writer.node(node, node.inputs, node.outputs)
+    return writer.finish(graph.inputs, graph.outputs if outputs is None else outputs).SerializeToString()
+
+
+def qdq_model(model: QuantizedModel, batched: bool = False, opset: int = OPSET) -> onnx.ModelProto:
+    """The QDQ form of a quantized model.
+
+    int8 weights and int32 biases behind DequantizeLinear (per channel), Relu and Clip kept between an operator and
+    its QuantizeLinear; 16-bit tensors use the com.microsoft form of both operators, which onnxruntime runs.
+    """
+    return _QdqWriter(model, batched).write()
+
+
+def save(model: onnx.ModelProto, path: str) -> None:
+    """Write a model; the same model gives the same bytes."""
+    with open(path, "wb") as stream:
+        stream.write(model.SerializeToString(deterministic=True))
+
+
+class _Writer:
+    """Collects nodes and initializers of one ONNX model."""
+
+    def __init__(self, graph: Graph, batched: bool) -> None:
+        self.graph = graph
+        self.batched = batched
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.domains = {"": OPSET}
+
+    def initializer(self, name: str, data: np.ndarray) -> str:
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(data), name)
+        return name
+
+    def node(self, node: Node, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        attrs = dict(node.attrs)
+        names = list(inputs)
+        for attribute, index, kind in _AS_INPUT.get(node.op, ()):
+            if attribute not in attrs:
+                continue
+            data = attrs.pop(attribute)
+            if data is None:
+                continue
+            names += [""] * (index + 1 - len(names))
+            if attribute == "shape" and node.op == "Reshape":
+                data = self._batch_free(data)
+            names[index] = self.initializer(f"{node.name}.{attribute}", np.asarray(data, kind))
+        if node.op == "Reshape" and len(names) > 1 and self.batched and names[1] in self.graph.constants:
+            data = self._batch_free(self.graph.constants[names[1]])
+            names[1] = self.initializer(f"{node.name}.shape", np.asarray(data, np.int64))
+        while names and not names[-1]:
+            names.pop()
+        plain = {key: _attribute(value) for key, value in attrs.items() if value is not None}
+        self.nodes.append(helper.make_node(node.op, names, list(outputs), name=node.name, **plain))
+
+    def _batch_free(self, shape: Any) -> list[int]:
+        extents = [int(extent) for extent in np.asarray(shape).reshape(-1)]
+        if self.batched and extents and extents[0] == 1:
+            extents[0] = 0
+        return extents
+
+    def finish(self, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+        used = {name for node in self.nodes for name in node.input}
+        graph = helper.make_graph(
+            self.nodes,
+            self.graph.name or "model",
+            [self._info(name) for name in inputs],
+            [self._info(name) for name in outputs],
+            [data for name, data in self.initializers.items() if name in used],
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self.domains.items()]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name=PRODUCER)
+
+    def _info(self, name: str) -> onnx.ValueInfoProto:
+        value = self.graph.value(name)
+        shape: list[int | str] = list(value.shape)
+        if self.batched and shape:
+            shape[0] = "batch"
+        return helper.make_tensor_value_info(name, _TYPES[value.dtype], shape)
+
+
+class _QdqWriter(_Writer):
+    """Writes Q/DQ pairs around every quantized tensor and DQ in front of every integer weight and bias."""
+
+    def __init__(self, model: QuantizedModel, batched: bool) -> None:
+        super().__init__(model.graph, batched)
+        self.model = model
+        self.dequantized: dict[str, str] = {}
+
+    def write(self) -> onnx.ModelProto:
+        graph, model = self.graph, self.model
+        outputs = {}
+        for name in graph.inputs:
+            self._pair(name, name)
+        for node in graph.nodes:
+            inputs = [self._operand(node, index, name) for index, name in enumerate(node.inputs)]
+            results = []
+            for name in node.outputs:
+                internal = name
+                if name in graph.outputs and name in model.activations:
+                    internal = f"{name}.real"
+                    outputs[name] = internal
+                results.append(internal)
+            self.node(node, inputs, results)
+            for name, internal in zip(node.outputs, results, strict=True):
+                if name:
+                    self._pair(name, internal)
+        return self.finish(graph.inputs, graph.outputs)
+
+    def _pair(self, name: str, source: str) -> None:
+        quant = self.model.activations.get(name)
+        if quant is None:
+            return
+        target = name if source != name else f"{name}.dequantized"
+        self._quantize(source, f"{name}.quantized", target, quant)
+        self.dequantized[name] = target
+
+    def _quantize(self, source: str, middle: str, target: str, quant: TensorQuant) -> None:
+        dtype = np.int8 if quant.bits == 8 else np.int16
+        scale = self.initializer(f"{middle}.scale", np.float32(quant.scale))
+        zero = self.initializer(f"{middle}.zero_point", np.asarray(quant.zero_point, dtype))
+        domain = self._domain(quant.bits)
+        self.nodes.append(
+            helper.make_node("QuantizeLinear", [source, scale, zero], [middle], name=f"{middle}.q", domain=domain)
+        )
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", [middle, scale, zero], [target], name=f"{middle}.dq", domain=domain)
+        )
+
+    def _domain(self, bits: int) -> str:
+        if bits == 8:
+            return ""
+        self.domains["com.microsoft"] = 1
+        return "com.microsoft"
+
+    def _operand(self, node: Node, index: int, name: str) -> str:
+        if not name:
+            return ""
+        layer = self.model.layers.get(node.name)
+        if layer is not None and index == 1:
+            return self._weights(name, node, layer)
+        if layer is not None and index == 2 and layer.bias is not None:
+            return self._bias(name, node, layer)
+        special = self.model.requantized.get((node.name, name))
+        if special is not None:
+            label = f"{name}.{special.bits}bit"
+            if label not in self.dequantized:
+                self._quantize(self.dequantized.get(name, name), f"{label}.quantized", label, special)
+                self.dequantized[label] = label
+            return label
+        if self.graph.is_constant(name):
+            quant = self.model.activations.get(name)
+            if quant is None:
+                return self.initializer(name, self.graph.constants[name])
+            return self._constant(name, quant)
+        return self.dequantized.get(name, name)
+
+    def _constant(self, name: str, quant: TensorQuant) -> str:
+        """A constant operand of an elementwise operator: integers behind one DequantizeLinear."""
+        if name not in self.dequantized:
+            integers = self.initializer(f"{name}.quantized", quant.integers(self.graph.constants[name]))
+            scale = self.initializer(f"{name}.scale", np.float32(quant.scale))
+            dtype = np.int8 if quant.bits == 8 else np.int16
+            zero = self.initializer(f"{name}.zero_point", np.asarray(quant.zero_point, dtype))
+            target = f"{name}.dequantized"
+            self.nodes.append(
+                helper.make_node(
+                    "DequantizeLinear", [integers, scale, zero], [target],
+                    name=f"{name}.dq", domain=self._domain(quant.bits),
+                )
+            )  # fmt: skip
+            self.dequantized[name] = target
+        return self.dequantized[name]
+
+    def _weights(self, name: str, node: Node, layer: LayerQuant) -> str:
+        dtype = np.int8 if layer.bits == 8 else np.int16
+        target = f"{node.name}.weights"
+        integers = self.initializer(f"{target}.quantized", layer.weights.astype(dtype))
+        scale = self.initializer(f"{target}.scale", layer.scale.astype(np.float32))
+        zero = self.initializer(f"{target}.zero_point", np.zeros(layer.scale.shape, dtype))
+        axis = layer.axis
+        self.nodes.append(
+            helper.make_node(
+                "DequantizeLinear", [integers, scale, zero], [target],
+                name=f"{target}.dq", axis=axis, domain=self._domain(layer.bits),
+            )
+        )  # fmt: skip
+        return target
+
+    def _bias(self, name: str, node: Node, layer: LayerQuant) -> str:
+        assert layer.bias is not None
+        target = f"{node.name}.bias"
+        integers = self.initializer(f"{target}.quantized", layer.bias.astype(np.int32))
+        scale = self.initializer(f"{target}.scale", layer.bias_scale)
+        zero = self.initializer(f"{target}.zero_point", np.zeros(layer.scale.shape, np.int32))
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", [integers, scale, zero], [target], name=f"{target}.dq", axis=0)
+        )
+        return target
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, np.ndarray):
+        return numpy_helper.from_array(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    return value
+
+

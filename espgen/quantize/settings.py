@@ -1,0 +1,42 @@
+"""What a quantization run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from espgen.quantize.fold import FuseList
+from espgen.quantize.model import Scheme
+from espgen.quantize.observers import ObserverOptions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of one run; every accuracy method can be switched off.
+
+    observer: see observers.py; equalize: exponent for tensors read by full convolutions, None for no equalization;
+    correction: "none", "float" (towards the float network) or "own" (towards the float layer on its quantized
+    input); rounding: "nearest" or "descent"; margin: factor on the range of logits; bits: node name -> 16 for int16;
+    float_nodes: nodes kept in float; fuse, fuse_list: folding; threads: of onnxruntime; batch: images per run.
+    """
+
+    scheme: Scheme = Scheme.SHIFT
+    observer: str = "search"
+    observer_options: ObserverOptions = ObserverOptions()
+    equalize: float | None = 0.5
+    correction: str = "float"
+    rounding: str = "descent"
+    sweeps: int = 3
+    margin: float = 1.15
+    bits: Mapping[str, int] = field(default_factory=dict)
+    float_nodes: frozenset[str] = frozenset()
+    fuse: bool = True
+    fuse_list: FuseList | None = None
+    threads: int = 1
+    batch: int = 8
+    seed: int = 0
+
+    def but(self, **changes: Any) -> Settings:
+        """A copy with some options changed."""
+        return replace(self, **changes)
