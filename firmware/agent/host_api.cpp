@@ -1,0 +1,132 @@
+#include "host_api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "describe.h"
+#include "espgen/arena.h"
+#include "espgen/model.h"
+#include "tensors.h"
+
+namespace {
+
+using espgen::agent::ReadPacked;
+using espgen::agent::RowBytes;
+using espgen::agent::TotalBytes;
+using espgen::agent::WhollyHeld;
+
+constexpr uint8_t kGuardValue = 0xC3;
+constexpr size_t kGuardAfter = espgen::kGuardBytes + espgen::kOverreadBytes;
+
+char failure[512] = "";
+
+// Index of the first byte that is not the guard's; `count` where all are.
+size_t FirstChanged(const uint8_t* bytes, size_t count) {
+  size_t i = 0;
+  while (i < count && bytes[i] == kGuardValue) ++i;
+  return i;
+}
+
+bool GuardsHold(const char* layer) {
+  for (uint32_t i = 0; i < espgen_arena_count; ++i) {
+    const espgen::Arena& arena = espgen_arenas[i];
+    const uint8_t* const before = arena.base - espgen::kGuardBytes;
+    const uint8_t* const after = arena.base + arena.bytes;
+    const size_t at_before = FirstChanged(before, espgen::kGuardBytes);
+    const size_t at_after = FirstChanged(after, kGuardAfter);
+    if (at_before == espgen::kGuardBytes && at_after == kGuardAfter) continue;
+    const bool is_before = at_before != espgen::kGuardBytes;
+    const size_t distance = is_before ? espgen::kGuardBytes - at_before : at_after;
+    snprintf(failure, sizeof failure, "arena %s was written %zu bytes %s, in %s", arena.name,
+             distance, is_before ? "before its start" : "past its end", layer);
+    return false;
+  }
+  return true;
+}
+
+void Capture(const espgen::Step& step, uint8_t* const* captures, uint32_t* rows) {
+  const espgen::Layer& layer = espgen_model.layers[step.layer];
+  for (uint16_t i = 0; i < layer.outputs; ++i) {
+    const size_t at = static_cast<size_t>(layer.first_output) + i;
+    const espgen::Tensor& tensor = espgen_model.tensors[espgen_model.layer_outputs[at]];
+    const uint32_t end = step.row_end < tensor.rows ? step.row_end : tensor.rows;
+    if (captures[at] == nullptr || step.row_begin >= end) continue;
+    const uint32_t offset = step.row_begin * RowBytes(tensor);
+    const size_t count = static_cast<size_t>(end - step.row_begin) * RowBytes(tensor);
+    ReadPacked(tensor, offset, captures[at] + offset, count);
+    rows[at] += end - step.row_begin;
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+uint32_t espgen_host_abi(void) { return espgen_model.abi; }
+const char* espgen_host_name(void) { return espgen_model.name; }
+const uint8_t* espgen_host_hash(void) { return espgen_model.hash; }
+
+uint32_t espgen_host_count(uint32_t what) {
+  switch (what) {
+    case kHostTensors:
+      return espgen_model.tensor_count;
+    case kHostLayers:
+      return espgen_model.layer_count;
+    case kHostSteps:
+      return espgen_model.step_count;
+    case kHostLayerOutputs:
+      return espgen::agent::CountLayerOutputs(espgen_model);
+    case kHostArenas:
+      return espgen_arena_count;
+    default:
+      return 0;
+  }
+}
+
+size_t espgen_host_describe(uint8_t what, uint16_t index, uint8_t* out, size_t capacity) {
+  espgen::agent::ByteWriter writer(out, capacity);
+  if (!espgen::agent::EncodeDescription(espgen_model, what, index, &writer)) return 0;
+  return writer.overrun() ? 0 : writer.size();
+}
+
+void espgen_host_prepare(uint8_t value) {
+  for (uint32_t i = 0; i < espgen_arena_count; ++i) {
+    const espgen::Arena& arena = espgen_arenas[i];
+    memset(arena.base - espgen::kGuardBytes, kGuardValue, espgen::kGuardBytes);
+    memset(arena.base, value, arena.bytes);
+    memset(arena.base + arena.bytes, kGuardValue, kGuardAfter);
+  }
+}
+
+int espgen_host_set_input(uint16_t tensor, const uint8_t* bytes, size_t size) {
+  for (uint16_t i = 0; i < espgen_model.input_count; ++i) {
+    if (espgen_model.inputs[i] != tensor) continue;
+    const espgen::Tensor& input = espgen_model.tensors[tensor];
+    if (!WhollyHeld(input) || size != TotalBytes(input)) return 1;
+    espgen::agent::WritePacked(input, 0, bytes, size);
+    return 0;
+  }
+  return 1;
+}
+
+int espgen_host_run(uint8_t* const* captures, uint32_t* rows, int check_each_step) {
+  for (uint32_t i = 0; i < espgen_model.step_count; ++i) {
+    const espgen::Step& step = espgen_model.steps[i];
+    step.run();
+    if (captures != nullptr) Capture(step, captures, rows);
+    if (check_each_step != 0 && !GuardsHold(espgen_model.layers[step.layer].name)) return 2;
+  }
+  return GuardsHold("the run") ? 0 : 2;
+}
+
+const char* espgen_host_failure(void) { return failure; }
+
+int espgen_host_read(uint16_t tensor, uint8_t* out, size_t size) {
+  if (tensor >= espgen_model.tensor_count) return 1;
+  const espgen::Tensor& source = espgen_model.tensors[tensor];
+  if (!WhollyHeld(source) || size != TotalBytes(source)) return 1;
+  ReadPacked(source, 0, out, size);
+  return 0;
+}
+}

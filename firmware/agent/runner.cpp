@@ -1,0 +1,66 @@
+#include "runner.h"
+
+#include "board.h"
+#include "tensors.h"
+
+namespace espgen {
+namespace agent {
+namespace {
+
+void Add(LayerCounters* sum, const board::Counters& before, const board::Counters& after) {
+  // Unsigned differences are right across one wrap of the 32-bit counters.
+  sum->cycles += after.cycles - before.cycles;
+  sum->instructions += after.instructions - before.instructions;
+  sum->stalls += after.stalls - before.stalls;
+}
+
+bool Contains(const uint16_t* indices, uint16_t count, uint16_t wanted) {
+  for (uint16_t i = 0; i < count; ++i) {
+    if (indices[i] == wanted) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Runner::Start() {
+  next_step_ = 0;
+  total_ = {};
+  for (LayerCounters& counters : counters_) counters = {};
+  for (OutputHash& hash : hashes_) hash = {};
+}
+
+void Runner::RunStep(bool hash, bool profile) {
+  const Step& step = model_.steps[next_step_];
+  const board::Counters before = board::ReadCounters();
+  step.run();
+  const board::Counters after = board::ReadCounters();
+  ++next_step_;
+  Add(&total_, before, after);
+  if (profile) Add(&counters_[step.layer], before, after);
+  if (hash) HashOutputs(step);
+}
+
+void Runner::HashOutputs(const Step& step) {
+  const Layer& layer = model_.layers[step.layer];
+  for (uint16_t i = 0; i < layer.outputs; ++i) {
+    const size_t at = static_cast<size_t>(layer.first_output) + i;
+    const Tensor& tensor = model_.tensors[model_.layer_outputs[at]];
+    const uint32_t end = step.row_end < tensor.rows ? step.row_end : tensor.rows;
+    if (step.row_begin >= end) continue;
+    hashes_[at].hash += HashRows(tensor, step.row_begin, end);
+    hashes_[at].rows += end - step.row_begin;
+  }
+}
+
+bool Runner::RowsValid(uint16_t tensor, uint32_t begin, uint32_t end) const {
+  if (!started()) return Contains(model_.inputs, model_.input_count, tensor);
+  if (finished() && Contains(model_.outputs, model_.output_count, tensor)) return true;
+  const Step& step = *last_step();
+  const Layer& layer = model_.layers[step.layer];
+  return begin >= step.row_begin && end <= step.row_end &&
+         Contains(model_.layer_outputs + layer.first_output, layer.outputs, tensor);
+}
+
+}  // namespace agent
+}  // namespace espgen

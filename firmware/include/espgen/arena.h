@@ -1,0 +1,69 @@
+// Where a component's activations live. On the host every arena has guard bytes on both sides, so
+// that a kernel which writes outside its buffers is caught; on the chip an arena is exactly its
+// bytes.
+//
+// In one generated file:
+//   ESPGEN_ARENA(espgen_internal, 163840, ESPGEN_IN_INTERNAL);
+//   ESPGEN_ARENA_TABLE = {ESPGEN_ARENA_ENTRY(espgen_internal)};
+//   ESPGEN_ARENA_COUNT;
+// and wherever an address is needed:
+//   ESPGEN_AT(espgen_internal, 4096)
+#ifndef ESPGEN_ARENA_H_
+#define ESPGEN_ARENA_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(ESP_PLATFORM)
+#include "esp_attr.h"
+#endif
+
+namespace espgen {
+
+#if defined(ESPGEN_HOST)
+constexpr size_t kGuardBytes = 256;
+#else
+constexpr size_t kGuardBytes = 0;
+#endif
+// Kernels may read (not use) this many bytes past a buffer's end.
+constexpr size_t kOverreadBytes = 16;
+
+struct Arena {
+  const char* name;
+  uint8_t* base;  // the first byte of use; kGuardBytes before and after it belong to nobody
+  uint32_t bytes;
+};
+
+}  // namespace espgen
+
+// Sections of the two tiers. The simulator board's linker script places the sections by these
+// names.
+#if defined(ESPGEN_HOST)
+#define ESPGEN_IN_INTERNAL
+#define ESPGEN_IN_PSRAM
+#elif defined(ESP_PLATFORM)
+#define ESPGEN_IN_INTERNAL DRAM_ATTR
+#define ESPGEN_IN_PSRAM EXT_RAM_BSS_ATTR
+#else
+#define ESPGEN_IN_INTERNAL __attribute__((section(".bss.espgen_internal")))
+#define ESPGEN_IN_PSRAM __attribute__((section(".psram_bss.espgen"), used))
+#endif
+
+#define ESPGEN_ARENA(name, size, place) \
+  extern uint8_t name[];                \
+  place alignas(64) uint8_t name[2 * espgen::kGuardBytes + (size) + espgen::kOverreadBytes]
+
+// For the files that do not define the arena.
+#define ESPGEN_ARENA_ELSEWHERE(name) extern uint8_t name[]
+
+#define ESPGEN_AT(name, offset) (name + espgen::kGuardBytes + (offset))
+
+// On the host the overread bytes count as guard bytes too: they may be read, never written.
+#define ESPGEN_ARENA_ENTRY(name)      \
+  {#name, name + espgen::kGuardBytes, \
+   static_cast<uint32_t>(sizeof name - 2 * espgen::kGuardBytes - espgen::kOverreadBytes)}
+
+extern "C" const espgen::Arena espgen_arenas[];
+extern "C" const uint32_t espgen_arena_count;
+
+#endif  // ESPGEN_ARENA_H_
