@@ -1,0 +1,1 @@
+"""PIE kernels: one generated assembly function per layer shape (docs/kernels.md)."""

@@ -1,0 +1,316 @@
+"""An assembly function under construction: a tree of instructions and loops, its text and its cycles.
+
+Checks what the assembler cannot: registers PIE can reach and immediates (instruction.py), hardware-loop rules, saved
+registers. Cycles follow the core model: one per instruction, one for a value used right after its load, two for a
+taken branch, none for a hardware loop's back edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from espgen.codegen.pie.instruction import Instruction, Label, Operand
+from espgen.codegen.pie.registers import RA, SP, Q, X
+from espgen.errors import EspgenError
+from espgen.target.pie_macros import MACRO_FILE_NAME
+
+ROUND_HALF_EVEN = 6 << 4
+"""CFG.vxrm for rounding to nearest, ties to even."""
+MISALIGNED_LOADS = 1 << 1
+MISALIGNED_STORES = 1 << 0
+
+TAKEN_BRANCH_CYCLES = 2
+_LEAST_LOOP_BODY = 4
+_SETUPI_REACH, _SETUPI_COUNT, _SETUP_REACH = 1022, 4095, 8190
+_BRANCH_REACH = 4000
+
+Trips = int | str
+"""How often a loop runs: a number, or the name of a quantity known per call (`rows`)."""
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A line of explanation."""
+
+    text: str
+
+
+@dataclass
+class Loop:
+    """A counted loop; `counter` holds the count where it does not fit an immediate, and in branch form counts down."""
+
+    trips: Trips
+    counter: X
+    hardware: bool
+    preset: bool
+    start: Label
+    end: Label
+    body: list[Item] = field(default_factory=list)
+
+
+Item = Instruction | Comment | Loop
+
+
+def _instructions(items: list[Item]) -> Iterator[Instruction]:
+    for item in items:
+        if isinstance(item, Instruction):
+            yield item
+        elif isinstance(item, Loop):
+            yield from _setup(item)
+            yield from _instructions(item.body)
+            yield from _tail(item)
+
+
+def _words(items: list[Item]) -> int:
+    return sum(instruction.words for instruction in _instructions(items))
+
+
+def _is_far(loop: Loop) -> bool:
+    return _words(loop.body) * 4 > _BRANCH_REACH
+
+
+def _setup(loop: Loop) -> tuple[Instruction, ...]:
+    """Instructions before the body."""
+    load: tuple[Instruction, ...] = ()
+    if not loop.preset:
+        assert isinstance(loop.trips, int)
+        if loop.hardware and loop.trips <= _SETUPI_COUNT and _words(loop.body) * 4 <= _SETUPI_REACH:
+            return (Instruction("esp.lp.setupi", (0, loop.trips, loop.end)),)
+        load = (Instruction("li", (loop.counter, loop.trips)),)
+    if loop.hardware:
+        return (*load, Instruction("esp.lp.setup", (0, loop.counter, loop.end)))
+    return load
+
+
+def _tail(loop: Loop) -> tuple[Instruction, ...]:
+    """Instructions after the body (branch form)."""
+    if loop.hardware:
+        return ()
+    count = Instruction("addi", (loop.counter, loop.counter, -1))
+    if _is_far(loop):
+        return (
+            count,
+            Instruction("beqz", (loop.counter, loop.end)),
+            Instruction("j", (loop.start,)),
+        )
+    return (count, Instruction("bnez", (loop.counter, loop.start)))
+
+
+class Function:
+    """Builds one function of the ilp32f ABI.
+
+    `symbol` is its global name, `summary` the comment above it. `hardware_loops=False` turns every hardware loop
+    into a counted branch (an erratum of early silicon). Callee-saved registers that occur are saved and restored.
+    """
+
+    def __init__(self, symbol: str, summary: str, *, hardware_loops: bool = True) -> None:
+        self.symbol = symbol
+        self.summary = summary
+        self.hardware_loops = hardware_loops
+        self._items: list[Item] = []
+        self._open: list[list[Item]] = [self._items]
+        self._labels = 0
+        self._in_hardware_loop = False
+        self._scratch = 0
+
+    def __call__(self, mnemonic: str, *operands: Operand, note: str = "", extra: float = 0.0) -> None:
+        """Append one instruction; raises EspgenError for what the instruction table does not allow."""
+        self._open[-1].append(Instruction(mnemonic, operands, note, extra))
+
+    def comment(self, text: str) -> None:
+        """Append a comment line."""
+        self._open[-1].append(Comment(text))
+
+    def scratch(self, size: int) -> int:
+        """Reserve `size` bytes on the stack, 16-byte aligned; returns the offset from sp."""
+        offset = self._scratch
+        self._scratch += (size + 15) // 16 * 16
+        return offset
+
+    @property
+    def stack_bytes(self) -> int:
+        """Stack the function needs."""
+        return self._frame(self._saved())
+
+    def configure(self, register: X, *, misaligned_loads: bool = False, misaligned_stores: bool = False) -> None:
+        """Write CFG: rounding half to even, and whether 128-bit accesses use the low address bits."""
+        value = ROUND_HALF_EVEN
+        value |= MISALIGNED_LOADS if misaligned_loads else 0
+        value |= MISALIGNED_STORES if misaligned_stores else 0
+        self("li", register, value)
+        self("esp.movx.w.cfg", register, note="round half to even" + (", misaligned loads" if misaligned_loads else ""))
+
+    @contextmanager
+    def loop(self, trips: int, counter: X) -> Iterator[None]:
+        """An innermost hardware loop of `trips` >= 1 rounds; a body run once is emitted without a loop."""
+        if self._in_hardware_loop:
+            raise EspgenError("kernel generator: hardware loops are not nested")
+        if trips == 1:
+            yield
+            return
+        loop = self._new_loop(trips, counter, hardware=self.hardware_loops, preset=False)
+        self._in_hardware_loop = self.hardware_loops
+        yield from self._body(loop)
+        self._in_hardware_loop = False
+        if loop.hardware:
+            self._finish_hardware(loop)
+
+    @contextmanager
+    def repeat(self, trips: Trips, counter: X, *, preset: bool = False) -> Iterator[None]:
+        """A loop closed by a branch; with `preset` the caller has put the count into `counter`."""
+        if trips == 1:
+            yield
+            return
+        yield from self._body(self._new_loop(trips, counter, hardware=False, preset=preset or isinstance(trips, str)))
+
+    def _new_loop(self, trips: Trips, counter: X, *, hardware: bool, preset: bool) -> Loop:
+        self._labels += 1
+        stem = f".L{self.symbol}_{self._labels}"
+        loop = Loop(trips, counter, hardware, preset, Label(stem), Label(stem + "_end"))
+        self._open[-1].append(loop)
+        return loop
+
+    def _body(self, loop: Loop) -> Iterator[None]:
+        self._open.append(loop.body)
+        yield
+        self._open.pop()
+        if not loop.hardware and any(loop.counter in i.writes for i in _instructions(loop.body)):
+            raise EspgenError(f"kernel generator: {loop.counter} counts a loop whose body changes it")
+
+    def _finish_hardware(self, loop: Loop) -> None:
+        body = list(_instructions(loop.body))
+        if any(instruction.is_branch or ".lp." in instruction.mnemonic for instruction in body):
+            raise EspgenError("kernel generator: a hardware loop's body holds a branch")
+        while len(body) < _LEAST_LOOP_BODY or body[-1].words > 1:
+            loop.body.append(Instruction("nop", (), "a hardware loop has four instructions or more"))
+            body.append(Instruction("nop"))
+        if _words(loop.body) * 4 > _SETUP_REACH:
+            raise EspgenError(f"kernel generator: loop body of {_words(loop.body) * 4} bytes is too long")
+
+    def _saved(self) -> list[X]:
+        used = {register for item in _instructions(self._items) for register in item.writes if isinstance(register, X)}
+        return sorted((r for r in used if r.callee_saved or r == RA), key=lambda register: register.number)
+
+    def _frame(self, saved: list[X]) -> int:
+        return (self._scratch + 4 * len(saved) + 15) // 16 * 16
+
+    def _complete(self) -> list[Item]:
+        saved = self._saved()
+        frame = self._frame(saved)
+        if frame > 2032:
+            raise EspgenError(f"kernel generator: {self.symbol} needs {frame} bytes of stack")
+        before: list[Item] = []
+        after: list[Item] = []
+        if frame:
+            before.append(Instruction("addi", (SP, SP, -frame)))
+        for index, register in enumerate(saved):
+            offset = self._scratch + 4 * index
+            before.append(Instruction("sw", (register, offset, SP)))
+            after.append(Instruction("lw", (register, offset, SP)))
+        if frame:
+            after.append(Instruction("addi", (SP, SP, frame)))
+        return [*before, *self._items, *after, Instruction("ret")]
+
+    def text(self) -> str:
+        """The whole function as assembly text."""
+        if len(self._open) != 1:
+            raise EspgenError(f"kernel generator: {self.symbol} has an open loop")
+        head = [f"# {line}".rstrip() for line in self.summary.splitlines()]
+        lines = [*head, f".globl {self.symbol}", ".balign 4", f".type {self.symbol}, @function", f"{self.symbol}:"]
+        lines += _lines(self._complete(), "    ")
+        return "\n".join([*lines, f".size {self.symbol}, . - {self.symbol}", ""])
+
+    @property
+    def code_bytes(self) -> int:
+        """Size of the function."""
+        return 4 * _words(self._complete())
+
+    def cycles(self, **trips: int) -> float:
+        """Cycles of one call, `trips` naming every loop count not known at compile time (`rows=4`)."""
+        cycles, _ = _count(self._complete(), _Ready(), trips)
+        return cycles + TAKEN_BRANCH_CYCLES
+
+    def instructions(self) -> tuple[Instruction, ...]:
+        """Every instruction, loops not unrolled, in order of the text."""
+        return tuple(_instructions(self._complete()))
+
+
+def _lines(items: list[Item], indent: str) -> list[str]:
+    lines: list[str] = []
+    for item in items:
+        if isinstance(item, Comment):
+            lines.append(f"{indent}# {item.text}")
+        elif isinstance(item, Instruction):
+            lines.append(_line(item, indent))
+        else:
+            lines += [_line(instruction, indent) for instruction in _setup(item)]
+            body = _lines(item.body, indent + "    ")
+            if item.hardware:
+                last = max(index for index, line in enumerate(body) if not line.lstrip().startswith("#"))
+                lines += [*body[:last], f"{item.end}:", *body[last:]]
+            else:
+                lines += [f"{item.start}:", *body]
+                lines += [_line(instruction, indent) for instruction in _tail(item)]
+                lines += [f"{item.end}:"] if _is_far(item) else []
+    return lines
+
+
+def _line(instruction: Instruction, indent: str) -> str:
+    text = f"{indent}{instruction}"
+    return f"{text:<56}# {instruction.note}" if instruction.note else text
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What the instruction before has loaded."""
+
+    registers: frozenset[Q | X | int | Label] = frozenset()
+    qacc: bool = False
+
+
+def _count(items: list[Item], state: _Ready, trips: Mapping[str, int]) -> tuple[float, _Ready]:
+    total = 0.0
+    for item in items:
+        if isinstance(item, Instruction):
+            cycles, state = _step(item, state)
+            total += cycles
+        elif isinstance(item, Loop):
+            cycles, state = _count_loop(item, state, trips)
+            total += cycles
+    return total, state
+
+
+def _step(instruction: Instruction, state: _Ready) -> tuple[float, _Ready]:
+    stall = bool(instruction.reads & state.registers) or (state.qacc and instruction.takes_qacc)
+    cycles = instruction.words + instruction.extra_cycles + (1 if stall else 0)
+    if instruction.mnemonic == "j":
+        cycles += TAKEN_BRANCH_CYCLES
+    return cycles, _Ready(instruction.loads, instruction.loads_qacc)
+
+
+def _count_loop(loop: Loop, state: _Ready, trips: Mapping[str, int]) -> tuple[float, _Ready]:
+    count = trips[loop.trips] if isinstance(loop.trips, str) else loop.trips
+    before, state = _count(list(_setup(loop)), state, trips)
+    around: list[Item] = [*loop.body, *_tail(loop)]
+    first, state = _count(around, state, trips)
+    steady, state = _count(around, state, trips)
+    branch = 0 if loop.hardware or _is_far(loop) else TAKEN_BRANCH_CYCLES
+    total = before + first + (count - 1) * (steady + branch)
+    if _is_far(loop):
+        total -= 3 - TAKEN_BRANCH_CYCLES  # the last round leaves by the taken beqz and skips the jump
+    return total, state
+
+
+def assembly_file(functions: list[str], banner: str = "PIE kernels made by espgen") -> str:
+    """A complete `.S` file (needs the C preprocessor) holding the functions' texts."""
+    head = [
+        f"# {banner}",
+        f'#include "{MACRO_FILE_NAME}"',
+        ".option norvc",
+        ".option norelax",
+        ".text",
+        "",
+    ]
+    return "\n".join([*head, *functions])
