@@ -1,0 +1,5 @@
+"""`python -m espgen`."""
+
+from espgen.cli import main
+
+main()

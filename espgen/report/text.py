@@ -1,0 +1,134 @@
+"""Results as text for people: one function per verb, each from the verb's dict to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Result = Mapping[str, Any]
+
+
+def inspection(result: Result) -> str:
+    """Inputs, outputs, operators with MACs, and what is unsupported."""
+    lines = [f"model {result['name']}"]
+    for kind in ("inputs", "outputs"):
+        lines += [
+            f"  {kind[:-1]:6} {value['name']}  {value['dtype']} {_shape(value['shape'])}" for value in result[kind]
+        ]
+    rows = [
+        (op["op"], op["count"], f"{op['macs']:,}", "" if op["supported"] else "unsupported")
+        for op in result["operators"]
+    ]
+    lines += ["", *table(("operator", "count", "MACs", ""), rows), ""]
+    lines.append(f"{result['macs']:,} MACs, {result['parameters']:,} parameters")
+    for problem in result["unsupported"]:
+        lines.append(f"unsupported: {problem['op']} (node {problem['node']}): {problem['reason']}")
+    return "\n".join(lines)
+
+
+def compilation(result: Result) -> str:
+    """Where the component is, and its memory."""
+    written = f"{result['layers']} layers written to {result['component']} in {result['seconds']:.2f} s"
+    return "\n".join([f"{result['name']}: {written}", memory(result["memory"])])
+
+
+def verification(result: Result) -> str:
+    """One line per layer, then accuracy and the verdict."""
+    rows = [
+        (layer["name"], _EQUAL[layer["equal"]], layer["max_abs_diff"], _difference(layer["first_diff"]))
+        for layer in result["layers"]
+    ]
+    lines = table(("layer", "bytes", "max diff", "first difference"), rows)
+    differing = sum(not layer["equal"] for layer in result["layers"])
+    verdict = "every layer equal, byte for byte" if result["equal"] else f"{differing} layers differ"
+    lines += ["", f"{result['samples']} samples on {result['target']}: {verdict}"]
+    accuracy = result.get("accuracy")
+    if accuracy:
+        lines.append(f"accuracy: top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} %")
+    return "\n".join(lines)
+
+
+def profiling(result: Result) -> str:
+    """One line per layer, totals, memory."""
+    rows = [_profile_row(layer) for layer in result["layers"]]
+    total = {"name": "total", "op": "", "stall_cycles": sum(layer["stall_cycles"] for layer in result["layers"])}
+    rows.append(_profile_row({**result, **total}))
+    lines = table(("layer", "operator", "cycles", "MACs", "MAC/cycle", "instructions", "stalls"), rows)
+    for layer in result["layers"]:
+        lines += _candidates(layer)
+    lines += ["", f"{result['cycles']:,} cycles = {result['ms']:.3f} ms at {result['clock_hz'] / 1e6:.0f} MHz"]
+    return "\n".join([*lines, memory(result["memory"])])
+
+
+def diagnosis(result: Result) -> str:
+    """One line per tool; what is missing comes with its remedy."""
+    rows = [
+        (tool["name"], (tool["version"] or "found") if tool["found"] else "missing", tool["path"] or "")
+        for tool in result["tools"]
+    ]
+    lines = table(("tool", "version", "path"), rows)
+    remedies = [f"{tool['name']}: {tool['remedy']}" for tool in result["tools"] if not tool["found"] and tool["remedy"]]
+    verdict = "ready" if result["ok"] else "not ready: install what is named above"
+    return "\n".join([*lines, "", *remedies, verdict])
+
+
+def demonstration(result: Result) -> str:
+    """Everything the demo found."""
+    parts = (compilation(result["compile"]), verification(result["verify"]), profiling(result["profile"]))
+    return "\n\n".join(parts)
+
+
+def memory(usage: Result) -> str:
+    """Bytes per memory and the planner's statement, on one line."""
+    sizes = [f"{usage[name]:,} bytes {label}" for name, label in _MEMORIES if name in usage]
+    return f"memory: {', '.join(sizes)}; plan: {usage['planner']}"
+
+
+_EQUAL = {True: "equal", False: "DIFFERS"}
+_MEMORIES = (("internal", "internal RAM"), ("psram", "PSRAM"), ("flash", "flash"))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Aligned columns: numbers to the right, text to the left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(head), *(len(row[i]) for row in cells), 0) for i, head in enumerate(heads)]
+    numeric = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(heads))]
+    lines = []
+    for row in (list(heads), ["-" * width for width in widths], *cells):
+        columns = zip(row, widths, numeric, strict=True)
+        lines.append("  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, w, right in columns).rstrip())
+    return lines
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.replace(",", "").replace(".", "").isdecimal()
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(extent) for extent in shape) or "scalar"
+
+
+def _difference(first: Mapping[str, Any] | None) -> str:
+    if not first:
+        return ""
+    return ", ".join(f"{key} {value}" for key, value in first.items())
+
+
+def _profile_row(layer: Result) -> tuple[object, ...]:
+    rate = f"{layer['macs'] / layer['cycles']:.3f}" if layer["cycles"] else "-"
+    keys = ("instructions", "stall_cycles")
+    return (layer["name"], layer["op"], layer["cycles"], layer["macs"], rate, *(layer[key] for key in keys))
+
+
+def _candidates(layer: Result) -> list[str]:
+    lines = [
+        f"    {'*' if candidate['chosen'] else ' '} {candidate['kernel']}: {candidate['cycles']:,} cycles predicted"
+        for candidate in layer.get("candidates", ())
+    ]
+    return [f"{layer['name']}:", *lines] if lines else []

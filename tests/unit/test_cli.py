@@ -1,0 +1,249 @@
+"""The command line against a stand-in for the library: what is parsed, what is printed, which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import espgen
+from espgen import cli
+from espgen.errors import EspgenError, environment_error
+
+MEMORY = {"internal": 2048, "psram": 0, "flash": 9000, "planner": "optimal"}
+LAYERS = [{"name": "stem", "equal": True, "max_abs_diff": 0, "first_diff": None}]
+RESULTS: dict[str, dict[str, Any]] = {
+    "inspect": {
+        "name": "digits",
+        "inputs": [{"name": "image", "shape": [1, 1, 8, 8], "dtype": "float32"}],
+        "outputs": [{"name": "logits", "shape": [1, 10], "dtype": "float32"}],
+        "operators": [{"op": "Conv", "count": 5, "macs": 12345, "supported": True}],
+        "macs": 12345,
+        "parameters": 678,
+        "unsupported": [{"node": "loop", "op": "Loop", "reason": "control flow"}],
+    },
+    "compile": {"component": "out", "name": "digits", "layers": 9, "seconds": 0.5, "memory": MEMORY},
+    "verify": {
+        "equal": True, "samples": 3, "layers": LAYERS, "accuracy": {"top1": 0.75, "top5": 1.0}, "target": "sim",
+    },
+    "profile": {
+        "cycles": 1000, "instructions": 900, "macs": 500, "clock_hz": 360_000_000, "ms": 0.003, "memory": MEMORY,
+        "layers": [
+            {
+                "name": "stem", "op": "conv", "cycles": 1000, "instructions": 900, "macs": 500, "stall_cycles": 7,
+                "candidates": [{"kernel": "conv_pie", "cycles": 990, "chosen": True}],
+            }
+        ],
+    },
+    "doctor": {
+        "ok": True,
+        "tools": [
+            {"name": "ziglang", "found": True, "path": "/usr/bin/zig", "version": "0.13", "remedy": ""},
+            {"name": "idf.py", "found": False, "path": None, "version": None, "remedy": "install ESP-IDF"},
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Replace espgen.api by functions that record how they are called."""
+    seen: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def stand_in(verb: str) -> Any:
+        def call(*positional: Any, **named: Any) -> dict[str, Any]:
+            seen.append((verb, positional, named))
+            return RESULTS[verb]
+
+        return call
+
+    replace_api(monkeypatch, **{verb: stand_in(verb) for verb in RESULTS})
+    return seen
+
+
+def replace_api(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
+    fake = SimpleNamespace(**functions)
+    monkeypatch.setitem(sys.modules, "espgen.api", fake)
+    monkeypatch.setattr(espgen, "api", fake, raising=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"")
+    return path
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "compile", "verify", "profile", "doctor"])
+def test_json_is_the_result_as_it_is(
+    verb: str, calls: list[Any], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"inspect": [model], "compile": [model, "-o", tmp_path / "c"], "doctor": []}.get(verb, [tmp_path])
+    assert run(verb, *arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == RESULTS[verb]
+    assert [call[0] for call in calls] == [verb]
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        ("inspect", ["Conv", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
+        ("compile", ["9 layers", "2,048 bytes internal RAM", "plan: optimal"]),
+        ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
+        ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted"]),
+        ("doctor", ["ziglang", "missing", "idf.py: install ESP-IDF", "ready"]),
+    ],
+)
+def test_text_says_what_matters(
+    verb: str, expected: list[str], calls: list[Any], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"inspect": [model], "compile": [model, "-o", tmp_path / "c"], "doctor": []}.get(verb, [tmp_path])
+    assert run(verb, *arguments) == 0
+    printed = capsys.readouterr().out
+    for piece in expected:
+        assert piece in printed
+
+
+def test_shapes_and_paths_reach_compile(calls: list[Any], model: Path, tmp_path: Path) -> None:
+    shapes = ["--shape", "height=32", "--shape", "a=b=3"]
+    assert run("compile", model, "-o", tmp_path / "c", *shapes, "--dump-ir", tmp_path / "ir") == 0
+    (_, positional, named) = calls[0]
+    assert positional == (model, tmp_path / "c")
+    assert named["shapes"] == {"height": 32, "a=b": 3}
+    assert (named["project"], named["dump_ir"]) == (None, tmp_path / "ir")
+
+
+def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Path, tmp_path: Path) -> None:
+    mapping = ["--input", "image=pixels:NHWC", "--input", "mask=m:x", "--limit", 5, "--target", "host"]
+    assert run("verify", tmp_path, "--data", model, *mapping) == 0
+    named = calls[0][2]
+    assert named["inputs"] == {"image": ("pixels", "NHWC"), "mask": ("m:x", "")}
+    assert (named["limit"], named["target"], named["port"], named["data"]) == (5, "host", None, model)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", "MODEL", "--shape", "n"],
+        ["inspect", "MODEL", "--shape", "n=0"],
+        ["inspect", "MODEL", "--shape", "n=-1"],
+        ["inspect", "MODEL", "--shape", "=4"],
+        ["inspect", "MODEL", "--nonsense"],
+        ["inspect", "missing.onnx"],
+        ["compile", "MODEL"],
+        ["verify", "FOLDER", "--input", "image"],
+        ["verify", "FOLDER", "--input", "=x"],
+        ["verify", "FOLDER", "--limit", "0"],
+        ["verify", "FOLDER", "--target", "moon"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_exits_2_without_calling_anything(
+    arguments: list[str], calls: list[Any], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"MODEL": model, "FOLDER": tmp_path}
+    assert run(*(places.get(argument, argument) for argument in arguments)) == 2
+    assert not calls
+    captured = capsys.readouterr()
+    assert "Error" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_mismatch_exits_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = {"sample": 0, "value": "a", "index": [0, 1], "expected": 3, "actual": 4}
+    layers = [{"name": "stem", "equal": False, "max_abs_diff": 1, "first_diff": first}]
+    bad = {**RESULTS["verify"], "equal": False, "layers": layers}
+    replace_api(monkeypatch, verify=lambda *_positional, **_named: bad)
+    assert run("verify", tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "DIFFERS" in printed
+    assert "expected 3, actual 4" in printed
+
+
+def test_a_missing_tool_makes_doctor_exit_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_api(monkeypatch, doctor=lambda: {**RESULTS["doctor"], "ok": False})
+    assert run("doctor") == 3
+
+
+def raising(error: BaseException) -> Any:
+    def call(*_positional: Any, **_named: Any) -> Any:
+        raise error
+
+    return call
+
+
+def test_an_error_is_message_node_place_and_remedy(
+    monkeypatch: pytest.MonkeyPatch, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = EspgenError("no scale", node="conv1", place="m.onnx", hint="quantize it")
+    replace_api(monkeypatch, inspect=raising(error))
+    assert run("inspect", model) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["error: no scale", "  node: conv1", "  place: m.onnx", "  remedy: quantize it"]
+    assert run("inspect", model, "--json") == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"error": {"message": "no scale", "node": "conv1", "place": "m.onnx", "remedy": "quantize it"}}
+
+
+def test_an_environment_error_exits_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    replace_api(monkeypatch, verify=raising(environment_error("no such port", place="/dev/ttyX")))
+    assert run("verify", tmp_path, "--port", "/dev/ttyX") == 3
+
+
+def test_an_unexpected_exception_is_one_line_unless_debugged(
+    monkeypatch: pytest.MonkeyPatch, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_api(monkeypatch, inspect=raising(KeyError("oops")))
+    assert run("inspect", model) == cli.INTERNAL_ERROR
+    told = capsys.readouterr().err
+    assert told.startswith("internal error, please report it")
+    assert len(told.splitlines()) == 1
+    assert run("inspect", model, "--debug") == cli.INTERNAL_ERROR
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interruption_exits_130(
+    monkeypatch: pytest.MonkeyPatch, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_api(monkeypatch, inspect=raising(KeyboardInterrupt()))
+    assert run("inspect", model) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_demo_runs_the_three_verbs_on_the_bundled_model(
+    calls: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "espgen.demo", raising=False)
+    assert run("demo", "--limit", 2, "--json") == 0
+    assert [call[0] for call in calls] == ["compile", "verify", "profile"]
+    model, data = calls[0][1][0], calls[1][2]["data"]
+    assert model.is_file()
+    assert data.is_file()
+    assert calls[1][2]["limit"] == 2
+    assert set(json.loads(capsys.readouterr().out)) == {"compile", "verify", "profile"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from espgen.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('numpy', 'onnx', 'jinja2', 'serial') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for verb in ("inspect", "compile", "verify", "profile", "doctor", "demo"):
+        assert verb in done.stdout
