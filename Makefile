@@ -14,7 +14,7 @@ export ESPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test prove lint format install clean
+.PHONY: demo test prove lint format readme install clean
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,9 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(if $(FIRMWARE),$(BIN)/clang-format -i $(FIRMWARE))
+
+readme: install
+	$(BIN)/python -m espgen.report.operators README.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,33 @@
+"""What the README claims is what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from espgen.cli import cli
+from espgen.report.operators import BEGIN, END, operator_table, with_table
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_the_table_of_operators_is_up_to_date() -> None:
+    assert with_table(README) == README, "run `make readme`"
+
+
+def test_a_readme_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="marks"):
+        with_table("text")
+    assert with_table(f"a\n{BEGIN}{END}b") == f"a\n{BEGIN}\n{operator_table()}\n{END}b"
+
+
+def test_every_command_and_option_in_the_readme_exists() -> None:
+    used = re.findall(r"^    (?:\$ )?espgen ([a-z]+)(.*)$", README, flags=re.MULTILINE)
+    assert {verb for verb, _ in used} >= {"inspect", "compile", "verify", "profile", "doctor", "demo"}
+    for verb, rest in used:
+        command = cli.commands[verb]
+        known = {option for parameter in command.params for option in parameter.opts}
+        for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("  ")[0]):
+            assert option in known, f"espgen {verb} has no option {option}"
