@@ -1,0 +1,1 @@
+"""Integer graph to C++ component: kernel choice, views, templates, project writer."""

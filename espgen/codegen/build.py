@@ -1,0 +1,50 @@
+"""From integer graph to component folder: kernel choice, storage, memory, code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from espgen.codegen.calls import NodePlan, portable_plan
+from espgen.codegen.component import Planned, build_component
+from espgen.codegen.project import write_component
+from espgen.errors import EspgenError
+from espgen.ir import Graph
+from espgen.schedule.buffers import Tier
+from espgen.schedule.memory import plan_memory
+from espgen.schedule.storage import plan_storage
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may decide about the generated code.
+
+    internal_bytes  internal RAM that activations may use; what does not fit goes to PSRAM
+    psram_bytes     PSRAM that activations may use
+    kernels         "auto": the cheapest kernel of each layer; "portable": C++ only
+    """
+
+    internal_bytes: int = 480 * 1024
+    psram_bytes: int = 32 * 1024 * 1024
+    kernels: str = "auto"
+
+
+def plan_graph(graph: Graph, options: Options) -> Planned:
+    """Decide kernels, storage and addresses for an integer graph; raises EspgenError where it cannot fit."""
+    if not graph.nodes:
+        raise EspgenError("the model computes nothing", hint="a graph output is a graph input")
+    storage = plan_storage(graph, {})
+    nodes: Sequence[NodePlan] = [portable_plan(node, graph, storage) for node in graph.nodes]
+    scratch = {plan.node.name: plan.scratch for plan in nodes}
+    tiers = [Tier("internal", options.internal_bytes), Tier("psram", options.psram_bytes, 1)]
+    memory = plan_memory(graph, storage, scratch, tiers)
+    return Planned(graph, tuple(nodes), storage, memory)
+
+
+def generate(graph: Graph, output: Path, *, options: Options, name: str, extra: Mapping[str, Any]) -> Path:
+    """Write the component for an integer graph; returns its folder."""
+    planned = plan_graph(graph, options)
+    component = build_component(planned, name)
+    return write_component(component, planned, output, extra)

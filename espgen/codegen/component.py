@@ -1,0 +1,298 @@
+"""From an integer graph to the view of a component: kernels chosen, storage and memory planned, constants packed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from espgen.codegen.calls import Call, NodePlan
+from espgen.codegen.naming import identifier, identifiers
+from espgen.codegen.rows import RowTables
+from espgen.codegen.views import (
+    CallView,
+    ComponentView,
+    FieldView,
+    LayerEntryView,
+    LayerView,
+    PortView,
+    RowTableView,
+    ShapeView,
+    StepView,
+    TensorView,
+)
+from espgen.codegen.weights import WeightsBuilder
+from espgen.interpret.store import digest
+from espgen.ir import Graph, Node, Value
+from espgen.ops.base import PADDING_ROW
+from espgen.ops.registry import spec_of
+from espgen.schedule.memory import MemoryMap
+from espgen.schedule.storage import StoragePlan
+
+_ENUMS = {
+    "int8": "kInt8",
+    "uint8": "kUint8",
+    "int16": "kInt16",
+    "uint16": "kUint16",
+    "int32": "kInt32",
+    "int64": "kInt64",
+    "float32": "kFloat32",
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An integer graph with every decision made."""
+
+    graph: Graph
+    nodes: tuple[NodePlan, ...]
+    storage: StoragePlan
+    memory: MemoryMap
+
+
+@dataclass(frozen=True)
+class Component:
+    """What the project writer needs: the view, the constants' binary, the assembly text."""
+
+    view: ComponentView
+    weights: bytes
+    assembly: tuple[str, ...]
+
+
+class _Builder:
+    """Gathers the parts of one component's view."""
+
+    def __init__(self, planned: Planned, model: str) -> None:
+        self.planned = planned
+        self.graph = planned.graph
+        self.model = model
+        self.arena = f"{model}_arena"
+        self.weights = WeightsBuilder()
+        self.rows = RowTables(planned.graph, planned.storage, planned.memory, self.arena)
+        self.headers: dict[str, None] = {}
+        self.steps: list[StepView] = []
+        self.symbols: dict[str, None] = {}
+
+    def layer(self, index: int, plan: NodePlan, symbol: str) -> LayerView:
+        shapes: dict[tuple[tuple[str, Any], ...], ShapeView] = {}
+        calls = []
+        for number, call in enumerate(plan.calls):
+            suffix = "" if len(plan.calls) == 1 else f"_{number}"
+            calls.append(self._call(plan, call, f"layer_{index:03d}_{symbol}{suffix}", shapes, index, number == 0))
+            self.steps.append(StepView(calls[-1].symbol, index, call.row_begin, call.row_end))
+        return LayerView(_comments(index, plan, self.graph), tuple(shapes.values()), tuple(calls))
+
+    def _call(
+        self,
+        plan: NodePlan,
+        call: Call,
+        symbol: str,
+        shapes: dict[tuple[tuple[str, Any], ...], ShapeView],
+        index: int,
+        first: bool,
+    ) -> CallView:
+        scratch = self.planned.memory.scratch.get(plan.node.name)
+        prologue = list(self._halos(plan) if first else ())
+        for table in call.inputs:
+            if PADDING_ROW in table.rows and scratch is not None and first:
+                prologue.append(self._fill_padding(table.value, self.rows.address(scratch)))
+        template = ""
+        if call.template is not None:
+            type_name, fields, types = call.template
+            key = tuple(fields.items())
+            if key not in shapes:
+                name = f"kShape{index}" + ("" if not shapes else f"_{len(shapes)}")
+                shapes[key] = ShapeView(name, type_name, tuple(_field(*item) for item in fields.items()))
+            template = ", ".join((shapes[key].symbol, *types))
+            self.headers[call.header or ""] = None
+        else:
+            self.symbols[call.function] = None
+        tables = [self._table(ctype, data) for ctype, data in call.tables]
+        inputs = [self.rows.symbol(table, scratch) for table in call.inputs]
+        output = self.rows.symbol(call.output, scratch)
+        if call.template is not None:
+            arguments = (output, *inputs, *tables, str(call.rows))
+        else:
+            second = inputs[1] if len(inputs) > 1 else "nullptr"
+            arguments = (output, inputs[0], tables[0] if tables else "nullptr", str(call.rows), second)
+        return CallView(symbol, tuple(prologue), call.function, template, arguments, bool(template))
+
+    def _table(self, ctype: str, data: Any) -> str:
+        return f"constants<{ctype}>({self.weights.add(data)})"
+
+    def _fill_padding(self, name: str, address: str) -> str:
+        value, storage = self.graph.value(name), self.planned.storage.storages[name]
+        count = (storage.row_pitch + 16) // storage.item
+        return f"espgen::fill<{value.dtype.value}_t>({address}, {value.zero_point}, {count});"
+
+    def _halos(self, plan: NodePlan) -> list[str]:
+        """Fill the halos of the values this node writes, and of graph inputs it reads first."""
+        written = [name for name in plan.node.outputs if name]
+        for name in plan.node.inputs:
+            if name in self.graph.inputs and self._first_reader(name) == plan.node.name:
+                written.append(name)
+        lines = []
+        for name in written:
+            storage = self.planned.storage.storages[name]
+            if not storage.pad_left and not storage.pad_right:
+                continue
+            value = self.graph.value(name)
+            base = self.rows.address(self.planned.memory.values[name])
+            per_pixel = storage.pixel_pitch // storage.item
+            right = (storage.pad_left + storage.pixels) * storage.pixel_pitch
+            right_count = (storage.row_pitch - right) // storage.item
+            lines.append(
+                f"espgen::fill_halo<{value.dtype.value}_t>({base}, {value.zero_point}, {storage.rows}, "
+                f"{storage.row_pitch}, {storage.pad_left * per_pixel}, {right}, {right_count});"
+            )
+        return lines
+
+    def _first_reader(self, name: str) -> str:
+        return next((node.name for node in self.graph.nodes if name in node.inputs), "")
+
+
+def build_component(planned: Planned, model_name: str) -> Component:
+    """The view of a component with every text a template prints, its constants and its assembly."""
+    graph = planned.graph
+    model = identifier(model_name)
+    builder = _Builder(planned, model)
+    symbols = [identifier(plan.node.name) for plan in planned.nodes]
+    run = [(plan, symbol) for plan, symbol in zip(planned.nodes, symbols, strict=True) if plan.calls]
+    layers = tuple(builder.layer(index, plan, symbol) for index, (plan, symbol) in enumerate(run))
+    tensor_names = list(dict.fromkeys([*graph.inputs, *(n for plan, _ in run for n in plan.node.outputs if n), *graph.outputs]))
+    numbers = {name: number for number, name in enumerate(tensor_names)}
+    outputs: list[int] = []
+    entries = []
+    for plan, _ in run:
+        node_outputs = [numbers[name] for name in plan.node.outputs if name]
+        macs = spec_of(plan.node.op).macs(plan.node, graph)
+        entries.append(LayerEntryView(plan.node.name, plan.node.op, macs, len(outputs), len(node_outputs)))
+        outputs += node_outputs
+    text = digest(graph)
+    memory = planned.memory
+    view = ComponentView(
+        model=model,
+        title=graph.name,
+        digest=text,
+        hash_bytes=", ".join(f"0x{text[i : i + 2]}" for i in range(0, 64, 2)),
+        headers=tuple(sorted(builder.headers)),
+        arena=builder.arena,
+        internal_bytes=memory.bytes_of("internal"),
+        psram_bytes=memory.bytes_of("psram"),
+        has_internal=memory.bytes_of("internal") > 0,
+        has_psram=memory.bytes_of("psram") > 0,
+        weight_bytes=len(builder.weights.binary()),
+        planner=memory.plan.status,
+        row_tables=builder.rows.views(),
+        layers=layers,
+        tensors=tuple(_tensor(graph.value(name), planned, builder) for name in tensor_names),
+        layer_entries=tuple(entries),
+        layer_outputs=", ".join(str(number) for number in outputs) or "0",
+        steps=tuple(builder.steps),
+        inputs=_ports(graph, graph.inputs, numbers, "kInput"),
+        outputs=_ports(graph, graph.outputs, numbers, "kOutput"),
+        assembly_symbols=tuple(builder.symbols),
+        sources=(),
+        kernel_sources=(),
+        guard=f"ESPGEN_MODEL_{model.upper()}_H_",
+    )
+    assembly = tuple(dict.fromkeys(text for plan in planned.nodes for text in plan.assembly))
+    return Component(view, builder.weights.binary(), assembly)
+
+
+def _field(name: str, value: Any) -> FieldView:
+    if isinstance(value, bool | np.bool_):
+        return FieldView(name, "true" if value else "false")
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return FieldView(name, "{" + ", ".join(_field("", item).text for item in value) + "}")
+    if isinstance(value, str):
+        return FieldView(name, f"espgen::{value}")
+    number = int(value)
+    text = str(number)
+    if number == -(2**31):
+        text = "-2147483647 - 1"
+    elif not -(2**31) <= number < 2**31:
+        text = f"INT64_C({number})"
+    return FieldView(name, text)
+
+
+def _describe(value: Value) -> str:
+    shape = "x".join(str(extent) for extent in value.shape) or "scalar"
+    text = f"{value.dtype.value} [{shape}]"
+    if value.quant is not None and value.quant.per_tensor:
+        text += f" scale {value.scale:.7g} zero point {value.zero_point}"
+    return text
+
+
+def _comments(index: int, plan: NodePlan, graph: Graph) -> tuple[str, ...]:
+    node = plan.node
+    lines = [f"Layer {index}: {node.op} {node.name}{_geometry(node, graph)}, kernel {plan.kernel}"]
+    for name in node.inputs:
+        if name and not graph.is_constant(name):
+            lines.append(f"  in  {name}: {_describe(graph.value(name))}")
+    lines += [f"  out {name}: {_describe(graph.value(name))}" for name in node.outputs if name]
+    return tuple(lines)
+
+
+def _geometry(node: Node, graph: Graph) -> str:
+    if node.op != "conv2d":
+        return ""
+    _, height, width, _ = graph.value(node.inputs[1]).shape
+    attrs = node.attrs
+    kind = f" {height}x{width} stride {attrs['strides'][0]}x{attrs['strides'][1]} pads {list(attrs['pads'])}"
+    return kind + (f" groups {attrs['groups']}" if attrs["groups"] != 1 else "")
+
+
+def _tensor(value: Value, planned: Planned, builder: _Builder) -> TensorView:
+    storage = planned.storage.storages[value.name]
+    quantized = value.quant is not None and value.quant.per_tensor
+    return TensorView(
+        name=value.name,
+        dtype=_ENUMS[value.dtype.value],
+        rank=len(value.shape),
+        shape="{" + ", ".join(str(extent) for extent in (*value.shape, *(0,) * (6 - len(value.shape)))) + "}",
+        scale=c_float(value.scale if quantized else 1.0),
+        zero_point=value.zero_point if quantized else 0,
+        base=builder.rows.base(value.name),
+        rows=storage.rows,
+        pixels=storage.pixels,
+        pixel_bytes=storage.channels * storage.item,
+        pixel_pitch=storage.pixel_pitch,
+        row_pitch=storage.row_pitch,
+    )
+
+
+def _ports(graph: Graph, names: Sequence[str], numbers: Mapping[str, int], prefix: str) -> tuple[PortView, ...]:
+    symbols = identifiers(names)
+    ports = []
+    for name in names:
+        value = graph.value(name)
+        quantized = value.quant is not None and value.quant.per_tensor
+        ports.append(
+            PortView(
+                symbol=symbols[name],
+                name=name,
+                ctype=f"{value.dtype.value}_t",
+                constant=prefix + "".join(part.capitalize() for part in symbols[name].split("_")),
+                shape="{" + ", ".join(str(extent) for extent in value.shape) + "}",
+                shape_text="x".join(str(extent) for extent in value.shape) or "scalar",
+                layout=value.layout or "as in the model",
+                elements=value.elements,
+                scale=c_float(value.scale if quantized else 1.0),
+                zero_point=value.zero_point if quantized else 0,
+                low=max(value.dtype.minimum, -(2**31) + 1),
+                high=min(value.dtype.maximum, 2**31 - 1),
+                tensor=numbers[name],
+            )
+        )
+    return tuple(ports)
+
+
+def c_float(value: float) -> str:
+    """A float literal that reads back as the same float32."""
+    text = f"{np.float32(value):.9g}"
+    if not any(mark in text for mark in ".e"):
+        text += ".0"
+    return text + "f"

@@ -1,0 +1,115 @@
+"""Writes a component to disk: rendered sources, weights, the kernels it uses, its graph, its manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from espgen.codegen.component import Component, Planned
+from espgen.codegen.render import render
+from espgen.errors import EspgenError
+from espgen.interpret.store import save
+from espgen.resources import firmware_dir
+
+MANIFEST = "espgen_component.json"
+GRAPH = "espgen_graph.bin"
+
+_TEMPLATES = {
+    "include/{model}.h": "model/model.h.j2",
+    "src/{model}_layers.h": "model/layers.h.j2",
+    "src/{model}_layers.cpp": "model/layers.cpp.j2",
+    "src/{model}.cpp": "model/model.cpp.j2",
+    "src/{model}_weights.S": "model/weights.S.j2",
+    "CMakeLists.txt": "project/CMakeLists.txt.j2",
+    "idf_component.yml": "project/idf_component.yml.j2",
+}
+
+
+def write_component(component: Component, planned: Planned, output: Path, extra: Mapping[str, Any]) -> Path:
+    """Write everything below `output`, which is replaced as a whole only when all of it is written.
+
+    extra  entries for the manifest. Raises EspgenError where `output` holds something that is no component.
+    """
+    _check_target(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        staging = Path(folder) / "component"
+        _write_files(component, planned, staging, extra)
+        if output.exists():
+            shutil.rmtree(output)
+        staging.rename(output)
+    return output
+
+
+def _check_target(output: Path) -> None:
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise EspgenError("the output exists and is a file", place=str(output), hint="name another folder")
+    if any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise EspgenError(
+            "the output folder holds something else", place=str(output), hint="name an empty or a new folder"
+        )
+
+
+def _write_files(component: Component, planned: Planned, folder: Path, extra: Mapping[str, Any]) -> None:
+    model = component.view.model
+    sources = [f"src/{model}_layers.cpp", f"src/{model}.cpp", f"src/{model}_weights.S"]
+    kernels = []
+    for number, text in enumerate(component.assembly):
+        name = f"src/{model}_kernels_{number:03d}.S"
+        _write(folder / name, text.encode())
+        kernels.append(name)
+    view = replace(component.view, sources=tuple(sources + kernels), kernel_sources=tuple(kernels))
+    for path, template in _TEMPLATES.items():
+        _write(folder / path.format(model=model), render(template, view).encode())
+    _write(folder / f"src/{model}_weights.bin", component.weights)
+    _write(folder / GRAPH, save(planned.graph))
+    _copy_headers(folder, component)
+    manifest = {
+        "name": component.view.title,
+        "identifier": model,
+        "hash": component.view.digest,
+        "sources": sources,
+        "firmware_sources": kernels,
+        "include_dirs": ["include", "src"],
+        "memory": {
+            "internal": component.view.internal_bytes,
+            "psram": component.view.psram_bytes,
+            "weights": component.view.weight_bytes,
+            "planner": component.view.planner,
+        },
+        "kernels": [
+            {
+                "layer": plan.node.name,
+                "op": plan.node.op,
+                "kernel": plan.kernel,
+                "candidates": [
+                    {"kernel": name, "cycles": cycles, "note": note} for name, cycles, note in plan.candidates
+                ],
+            }
+            for plan in planned.nodes
+        ],
+        **extra,
+    }
+    _write(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _copy_headers(folder: Path, component: Component) -> None:
+    """The public headers and the kernels the model uses, so that the component stands alone."""
+    firmware = firmware_dir()
+    for header in sorted((firmware / "include" / "espgen").glob("*.h")):
+        _write(folder / "include" / "espgen" / header.name, header.read_bytes())
+    if component.view.headers:
+        for header in sorted((firmware / "kernels").glob("*.h")):
+            _write(folder / "include" / "espgen" / "kernels" / header.name, header.read_bytes())
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

@@ -1,0 +1,141 @@
+"""Flat descriptions that the templates print, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldView:
+    """One initializer of a constexpr structure."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ShapeView:
+    """A kernel's compile-time constants."""
+
+    symbol: str
+    type: str
+    fields: tuple[FieldView, ...]
+
+
+@dataclass(frozen=True)
+class RowTableView:
+    """Row pointers, already grouped into lines."""
+
+    symbol: str
+    comment: str
+    count: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CallView:
+    """One step: a function of the model's static list of kernel calls."""
+
+    symbol: str
+    prologue: tuple[str, ...]
+    function: str
+    template_arguments: str
+    arguments: tuple[str, ...]
+    has_template_arguments: bool
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """One node of the integer graph."""
+
+    comments: tuple[str, ...]
+    shapes: tuple[ShapeView, ...]
+    calls: tuple[CallView, ...]
+
+
+@dataclass(frozen=True)
+class TensorView:
+    """One entry of the model's tensor table; texts are C++ expressions."""
+
+    name: str
+    dtype: str
+    rank: int
+    shape: str
+    scale: str
+    zero_point: int
+    base: str
+    rows: int
+    pixels: int
+    pixel_bytes: int
+    pixel_pitch: int
+    row_pitch: int
+
+
+@dataclass(frozen=True)
+class LayerEntryView:
+    """One entry of the model's layer table."""
+
+    name: str
+    op: str
+    macs: int
+    first_output: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One entry of the model's step table."""
+
+    function: str
+    layer: int
+    row_begin: int
+    row_end: int
+
+
+@dataclass(frozen=True)
+class PortView:
+    """A graph input or output as the application sees it."""
+
+    symbol: str
+    name: str
+    ctype: str
+    constant: str
+    shape: str
+    shape_text: str
+    layout: str
+    elements: int
+    scale: str
+    zero_point: int
+    low: int
+    high: int
+    tensor: int
+
+
+@dataclass(frozen=True)
+class ComponentView:
+    """Everything the component's files are printed from."""
+
+    model: str
+    title: str
+    digest: str
+    hash_bytes: str
+    headers: tuple[str, ...]
+    arena: str
+    internal_bytes: int
+    psram_bytes: int
+    has_internal: bool
+    has_psram: bool
+    weight_bytes: int
+    planner: str
+    row_tables: tuple[RowTableView, ...]
+    layers: tuple[LayerView, ...]
+    tensors: tuple[TensorView, ...]
+    layer_entries: tuple[LayerEntryView, ...]
+    layer_outputs: str
+    steps: tuple[StepView, ...]
+    inputs: tuple[PortView, ...]
+    outputs: tuple[PortView, ...]
+    assembly_symbols: tuple[str, ...]
+    sources: tuple[str, ...]
+    kernel_sources: tuple[str, ...]
+    guard: str

@@ -1,0 +1,77 @@
+"""Addresses for everything a graph computes: liveness, planner and proof applied to an integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from espgen.ir import Graph
+from espgen.ops.registry import spec_of
+from espgen.schedule.buffers import Plan, Tier
+from espgen.schedule.liveness import Step, liveness, scratch_name
+from espgen.schedule.planner import plan
+from espgen.schedule.proof import prove
+from espgen.schedule.storage import StoragePlan
+
+OVERREAD = 16
+"""Readable bytes behind every buffer: vector loads may reach past the last element."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Byte `offset` in memory tier `tier`."""
+
+    tier: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Addresses of values (of views too) and of nodes' scratch memory, and the plan they come from."""
+
+    values: Mapping[str, Address]
+    scratch: Mapping[str, Address]
+    plan: Plan
+
+    def bytes_of(self, tier: str) -> int:
+        """Size of the tier's arena: the plan's peak and the readable bytes behind it."""
+        peak = self.plan.peaks.get(tier, 0)
+        return peak + OVERREAD if peak else 0
+
+
+def plan_memory(
+    graph: Graph, storage: StoragePlan, scratch: Mapping[str, int], tiers: Sequence[Tier]
+) -> MemoryMap:
+    """Place every value and scratch buffer; raises EspgenError where something does not fit.
+
+    scratch  bytes of working memory per node name
+    tiers    fastest first
+    """
+    steps = [_step(graph, node_index, storage, scratch) for node_index in range(len(graph.nodes))]
+    roots = {name for name in storage.storages if name not in storage.views}
+    sizes = {name: storage.storages[name].nbytes + OVERREAD for name in roots}
+    aliases = {name: storage.root(name)[0] for name in storage.views}
+    buffers = liveness(steps, sizes, inputs=graph.inputs, outputs=graph.outputs, aliases=aliases)
+    result = plan(buffers, tiers)
+    prove(buffers, result.placements, tiers)
+    places = {item.name: Address(item.tier, item.offset) for item in result.placements}
+    values = {}
+    for name in storage.storages:
+        root, offset = storage.root(name)
+        values[name] = Address(places[root].tier, places[root].offset + offset)
+    scratch_places = {step.name: places[scratch_name(step)] for step in steps if step.scratch}
+    return MemoryMap(values, scratch_places, result)
+
+
+def _step(graph: Graph, index: int, storage: StoragePlan, scratch: Mapping[str, int]) -> Step:
+    node = graph.nodes[index]
+    reads = tuple(dict.fromkeys(name for name in node.inputs if name and not graph.is_constant(name)))
+    writes = tuple(name for name in node.outputs if name)
+    pairs = []
+    if spec_of(node.op).in_place:
+        pairs = [
+            (writes[0], name)
+            for name in reads
+            if storage.storages[name] == storage.storages[writes[0]] and name not in storage.views and writes[0] not in storage.views
+        ]
+    return Step(node.name, reads, writes, scratch.get(node.name, 0), tuple(pairs[:1]))
