@@ -170,7 +170,7 @@ def _per_tensor(value: Value) -> bool:
 def output_array(data: Array, node: Node, graph: Graph, index: int = 0) -> Array:
     """`data` as the element type and shape of output `index`."""
     value = graph.value(node.outputs[index])
-    return np.ascontiguousarray(data.astype(value.dtype.numpy).reshape(value.shape))
+    return np.ascontiguousarray(data.astype(value.dtype.numpy)).reshape(value.shape)
 
 
 def bounds(node: Node, graph: Graph) -> tuple[int, int]:

@@ -1,0 +1,77 @@
+// What the element-wise kernels share: loads from rows of bytes, and requantization by constants.
+#ifndef ESPGEN_KERNELS_ROWS_H_
+#define ESPGEN_KERNELS_ROWS_H_
+
+#include "espgen/arith.h"
+
+namespace espgen {
+
+// The row table of an operand of type `Element`.
+template <typename Element>
+using Rows = const void* const*;
+
+// 64 bits where `wide` (the compiler found that 32 do not hold every sum), else 32.
+template <bool wide>
+struct Sum {
+  using Type = int32_t;
+};
+template <>
+struct Sum<true> {
+  using Type = int64_t;
+};
+
+// Element `index` of the pixel at byte `offset` of a row.
+template <typename Element>
+inline Element load(const void* row, int32_t offset, int32_t index) {
+  return reinterpret_cast<const Element*>(static_cast<const uint8_t*>(row) + offset)[index];
+}
+
+template <typename Element>
+inline Element* pixel_at(void* row, int32_t offset) {
+  return reinterpret_cast<Element*>(static_cast<uint8_t*>(row) + offset);
+}
+
+template <typename Value>
+constexpr Value rounded_shift(Value value, uint32_t shift) {
+  if constexpr (sizeof(Value) == 4) {
+    return rne_shift32(value, shift);
+  } else {
+    return rne_shift(value, shift);
+  }
+}
+
+// numerator / denominator to nearest, ties to even; 32-bit division where both fit.
+template <typename Value>
+constexpr Value rounded_divide(Value numerator, Value denominator) {
+  if constexpr (sizeof(Value) == 4) {
+    Value quotient = numerator / denominator;
+    Value remainder = numerator % denominator;
+    if (remainder < 0) {
+      remainder += denominator;
+      quotient -= 1;
+    }
+    const Value rest = denominator - remainder;
+    const bool up = remainder > rest || (remainder == rest && (quotient & 1) != 0);
+    return quotient + (up ? 1 : 0);
+  } else {
+    return rne_divide(numerator, denominator);
+  }
+}
+
+// A requantization with one entry for the whole tensor, known at compile time.
+struct UniformRequant {
+  Requant kind;
+  int32_t split, multiplier, low, shift;
+};
+
+template <const UniformRequant& r, typename Acc>
+inline int64_t requantize_uniform(Acc acc) {
+  const int32_t multiplier[1] = {r.multiplier};
+  const int16_t low[1] = {static_cast<int16_t>(r.low)};
+  const uint8_t shift[1] = {static_cast<uint8_t>(r.shift)};
+  return requantize<r.kind, r.split>(acc, multiplier, low, shift, 0);
+}
+
+}  // namespace espgen
+
+#endif  // ESPGEN_KERNELS_ROWS_H_
