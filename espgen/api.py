@@ -1,0 +1,271 @@
+"""The library behind the command line: the same verbs, plain dicts as results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from espgen.codegen.build import Options, generate, plan_graph
+from espgen.codegen.project import GRAPH, MANIFEST
+from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
+from espgen.interpret import run_layers
+from espgen.interpret.store import load as load_graph
+from espgen.ir import Graph, Value
+from espgen.ops.registry import spec_of
+from espgen.passes import lower
+from espgen.passes.pipeline import lower_to_integer
+from espgen.verify.accuracy import Accuracy
+from espgen.verify.compare import Comparison, compare_device, compare_host
+from espgen.verify.component import Component
+from espgen.verify.data import Dataset, load_dataset, onnx_shape, random_dataset
+from espgen.verify.device import Device
+from espgen.verify.host import HostModel
+from espgen.verify.link import open_serial
+from espgen.verify.simulator import Simulator
+from espgen.verify.toolchain import build_firmware, build_host
+from espgen.verify.toolchain import doctor as find_tools
+
+Progress = Callable[[str, int, int], None]
+
+
+def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read."""
+    source = load_onnx(model, shapes=shapes or {})
+    unsupported: list[dict[str, Any]] = []
+    macs: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for node in source.nodes:
+        counts[node.op] = counts.get(node.op, 0) + 1
+    known = set(lower.lowerings()) | {"QuantizeLinear", "DequantizeLinear", "BatchNormalization", "Relu", "Clip"}
+    for node in source.nodes:
+        if node.op not in known and not _is_elementwise(node.op):
+            unsupported.append({"node": node.name, "op": node.op, "reason": "espgen has no such operator"})
+    total = 0
+    try:
+        integer = lower_to_integer(source)
+        for node in integer.nodes:
+            macs[node.op] = macs.get(node.op, 0) + spec_of(node.op).macs(node, integer)
+        total = sum(macs.values())
+    except EspgenError as problem:
+        if not unsupported:
+            unsupported.append({"node": problem.node or "", "op": "", "reason": str(problem)})
+    return {
+        "name": source.name,
+        "inputs": [_port(source.value(name)) for name in source.inputs],
+        "outputs": [_port(source.value(name)) for name in source.outputs],
+        "operators": [
+            {"op": op, "count": count, "macs": 0, "supported": all(entry["op"] != op for entry in unsupported)}
+            for op, count in sorted(counts.items())
+        ],
+        "integer_operators": [{"op": op, "macs": count} for op, count in sorted(macs.items())],
+        "macs": total,
+        "parameters": sum(int(data.size) for data in source.constants.values()),
+        "unsupported": unsupported,
+    }
+
+
+def _is_elementwise(op: str) -> bool:
+    from espgen.ops.expression import FUNCTIONS
+
+    return op in FUNCTIONS
+
+
+def compile(
+    model: Path,
+    output: Path,
+    *,
+    shapes: Mapping[str, int] | None = None,
+    project: Path | None = None,
+    dump_ir: Path | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Compile a quantized ONNX model into a component folder; raises EspgenError and leaves `output` untouched otherwise."""
+    started = time.monotonic()
+    graph = lower_to_integer(load_onnx(model, shapes=shapes or {}), dump_ir)
+    chosen = options or Options()
+    name = Path(model).stem
+    folder = generate(graph, Path(output), options=chosen, name=name, extra={"model": Path(model).name})
+    if project is not None:
+        from espgen.codegen.example_project import write_example_project
+
+        write_example_project(folder, Path(project))
+    component = Component.load(folder)
+    return {
+        "component": str(folder),
+        "name": component.name,
+        "layers": len(component.manifest["kernels"]),
+        "seconds": round(time.monotonic() - started, 3),
+        "memory": _memory(component),
+    }
+
+
+def _memory(component: Component) -> dict[str, Any]:
+    memory = component.manifest["memory"]
+    return {
+        "internal": memory["internal"],
+        "psram": memory["psram"],
+        "flash": memory["weights"],
+        "planner": memory["planner"],
+    }
+
+
+def verify(
+    component: Path,
+    *,
+    data: Path | None = None,
+    target: str = "sim",
+    port: str | None = None,
+    limit: int | None = None,
+    inputs: Mapping[str, tuple[str, str]] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run a component and compare every layer with the reference interpreter, byte for byte.
+
+    target  "sim": the simulator over its serial port; "host": a host library; ignored where `port` names a board
+    """
+    loaded = Component.load(component)
+    graph = component_graph(component)
+    samples = load_dataset(data, graph, inputs or {}, limit) if data else random_dataset(graph, limit or 4)
+    if target == "host" and port is None:
+        return _verify_host(loaded, graph, samples, progress)
+    return _verify_device(loaded, graph, samples, port, progress)
+
+
+def component_graph(component: Path) -> Graph:
+    """The integer graph that a component was generated from."""
+    path = Path(component) / GRAPH
+    if not path.is_file():
+        raise EspgenError("the component has no graph", place=str(path), hint=f"compile the model again ({MANIFEST} and {GRAPH} belong together)")
+    return load_graph(path.read_bytes())
+
+
+def _verify_host(component: Component, graph: Graph, samples: Dataset, progress: Progress | None) -> dict[str, Any]:
+    accuracy = Accuracy()
+    with HostModel(build_host(component.path)) as model:
+        comparison = Comparison(model.layers)
+        for index, sample in enumerate(samples):
+            outputs = compare_host(model, sample, run_layers(graph, sample), comparison, index)
+            _score(accuracy, graph, outputs, samples, index)
+            if progress:
+                progress("verify", index + 1, len(samples))
+    return _verdict(comparison, accuracy, samples, "host")
+
+
+def _verify_device(
+    component: Component, graph: Graph, samples: Dataset, port: str | None, progress: Progress | None
+) -> dict[str, Any]:
+    if port is not None:
+        return _compare_on(port, component, graph, samples, progress)
+    with Simulator(build_firmware(component.path)) as simulator:
+        return _compare_on(simulator.port, component, graph, samples, progress)
+
+
+def _compare_on(
+    port: str, component: Component, graph: Graph, samples: Dataset, progress: Progress | None
+) -> dict[str, Any]:
+    accuracy = Accuracy()
+    with open_serial(port) as link:
+        device = Device.connect(link, expected_hash=component.hash)
+        comparison = Comparison(device.layers)
+        for index, sample in enumerate(samples):
+            outputs = compare_device(device, sample, run_layers(graph, sample), comparison, index)
+            _score(accuracy, graph, outputs, samples, index)
+            if progress:
+                progress("verify", index + 1, len(samples))
+        return _verdict(comparison, accuracy, samples, device.hello.target)
+
+
+def _score(accuracy: Accuracy, graph: Graph, outputs: Mapping[str, Any], samples: Dataset, index: int) -> None:
+    if samples.labels is not None:
+        accuracy.add(outputs[graph.outputs[0]], int(samples.labels[index]))
+
+
+def _verdict(comparison: Comparison, accuracy: Accuracy, samples: Dataset, target: str) -> dict[str, Any]:
+    return {
+        "equal": comparison.equal,
+        "samples": len(samples),
+        "layers": comparison.to_json(),
+        "accuracy": accuracy.to_json(),
+        "target": target,
+    }
+
+
+def profile(
+    component: Path,
+    *,
+    data: Path | None = None,
+    port: str | None = None,
+    explain: bool = False,
+    cold: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Cycles, instructions and memory stalls of every layer, in the simulator or on a board."""
+    loaded = Component.load(component)
+    graph = component_graph(component)
+    samples = load_dataset(data, graph, {}, 1) if data else random_dataset(graph, 1)
+    sample = next(iter(samples))
+    if port is not None:
+        return _profile_on(port, loaded, sample, explain, cold)
+    with Simulator(build_firmware(loaded.path)) as simulator:
+        return _profile_on(simulator.port, loaded, sample, explain, cold)
+
+
+def _profile_on(port: str, component: Component, sample: Mapping[str, Any], explain: bool, cold: bool) -> dict[str, Any]:
+    with open_serial(port) as link:
+        device = Device.connect(link, expected_hash=component.hash)
+        result = device.profile(sample, cold=cold)
+    layers = [
+        {
+            "name": layer.name,
+            "op": layer.op,
+            "cycles": layer.cycles,
+            "instructions": layer.instructions,
+            "macs": layer.macs,
+            "stall_cycles": layer.stalls,
+        }
+        for layer in result.layers
+    ]
+    if explain:
+        _explain(layers, component)
+    return {
+        "cycles": result.cycles,
+        "instructions": result.instructions,
+        "macs": sum(int(layer.macs) for layer in result.layers),
+        "clock_hz": result.clock_hz,
+        "ms": result.cycles / result.clock_hz * 1e3,
+        "layers": layers,
+        "memory": _memory(component),
+    }
+
+
+def _explain(layers: list[dict[str, Any]], component: Component) -> None:
+    kernels = {entry["layer"]: entry for entry in component.manifest["kernels"]}
+    for layer in layers:
+        entry = kernels.get(layer["name"])
+        if entry is not None:
+            layer["kernel"] = entry["kernel"]
+            layer["candidates"] = [
+                {**candidate, "chosen": candidate["kernel"] == entry["kernel"]} for candidate in entry["candidates"]
+            ]
+
+
+def doctor() -> dict[str, Any]:
+    """Which tools were found and what to install."""
+    findings = find_tools()
+    tools = [
+        {"name": f.name, "found": f.found, "path": f.path and str(f.path), "version": f.version, "remedy": f.remedy}
+        for f in findings
+    ]
+    able = any(f.found and f.firmware for f in findings) and any(f.found and f.host for f in findings)
+    return {"ok": able, "tools": tools}
+
+
+def _port(value: Value) -> dict[str, Any]:
+    return {"name": value.name, "shape": list(onnx_shape(value)), "dtype": value.dtype.value}
+
+
+__all__ = ["Options", "compile", "component_graph", "doctor", "inspect", "plan_graph", "profile", "verify"]
