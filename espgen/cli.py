@@ -20,6 +20,7 @@ ENVIRONMENT = 3
 INTERNAL_ERROR = 70
 
 Command = Callable[..., Any]
+Progress = Callable[[str, int, int], None]
 Inputs = Mapping[str, tuple[str, str]]
 
 
@@ -83,6 +84,18 @@ def _parse_inputs(_context: click.Context, _option: click.Parameter, entries: Se
     return inputs
 
 
+def _parse_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    if not number.isdecimal():
+        raise click.BadParameter(f"{text!r} is not a number of bytes such as 163840, 160K or 8M")
+    return int(number) * _UNITS.get(unit, 1)
+
+
+_UNITS = {"K": 1024, "M": 1024 * 1024}
+
+
 def _split_layout(array: str) -> tuple[str, str]:
     name, _, layout = array.rpartition(":")
     return (name, layout) if layout in ("NCHW", "NHWC") else (array, "")
@@ -113,6 +126,11 @@ def inspect(model: Path, shapes: dict[str, int], as_json: bool, debug: bool) -> 
               help="Also write an example ESP-IDF project that uses the component.")  # fmt: skip
 @click.option("--dump-ir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write the graph before and after each pass.")  # fmt: skip
+@click.option("--internal-ram", callback=_parse_bytes, metavar="BYTES",
+              help="Internal RAM that activations may use, as 160K or 163840.")  # fmt: skip
+@click.option("--psram", callback=_parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.")
+@click.option("--kernels", type=click.Choice(["auto", "portable"]),
+              help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
 @shape_option
 @output_options
 def compile_(
@@ -120,6 +138,9 @@ def compile_(
     output: Path,
     project: Path | None,
     dump_ir: Path | None,
+    internal_ram: int | None,
+    psram: int | None,
+    kernels: str | None,
     shapes: dict[str, int],
     as_json: bool,
     debug: bool,
@@ -128,7 +149,11 @@ def compile_(
     from espgen import api
     from espgen.report import text
 
-    result = api.compile(model, output, shapes=shapes, project=project, dump_ir=dump_ir)
+    wanted = {"internal_bytes": internal_ram, "psram_bytes": psram, "kernels": kernels}
+    options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
+    result = api.compile(
+        model, output, shapes=shapes, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json)
+    )
     show(result, text.compilation, as_json)
 
 
@@ -156,7 +181,9 @@ def verify(
     from espgen import api
     from espgen.report import text
 
-    result = api.verify(component, data=data, target=target, port=port, limit=limit, inputs=inputs)
+    result = api.verify(
+        component, data=data, target=target, port=port, limit=limit, inputs=inputs, progress=progress(as_json)
+    )
     show(result, text.verification, as_json)
     if not result["equal"]:
         sys.exit(MISMATCH)
@@ -172,7 +199,8 @@ def profile(component: Path, port: str | None, explain: bool, as_json: bool, deb
     from espgen import api
     from espgen.report import text
 
-    show(api.profile(component, port=port, explain=explain), text.profiling, as_json)
+    result = api.profile(component, port=port, explain=explain, progress=progress(as_json))
+    show(result, text.profiling, as_json)
 
 
 @cli.command()
@@ -198,7 +226,19 @@ def demo(output: Path | None, limit: int | None, as_json: bool, debug: bool) -> 
     from espgen import demo as demonstration
     from espgen.report import text
 
-    show(demonstration.run(output, limit, tell=None if as_json else click.echo), text.demonstration, as_json)
+    tell = None if as_json else click.echo
+    show(demonstration.run(output, limit, tell, progress(as_json)), text.demonstration, as_json)
+
+
+def progress(as_json: bool) -> Progress | None:
+    """What long work reports to: a counter on the terminal's last line, or nothing where nobody watches."""
+    if as_json or not sys.stderr.isatty():
+        return None
+
+    def tell(what: str, done: int, total: int) -> None:
+        click.echo(f"\r{what} {done}/{total}" + ("\n" if done >= total else ""), err=True, nl=False)
+
+    return tell
 
 
 def show(result: Mapping[str, Any], as_text: Callable[[Any], str], as_json: bool) -> None:

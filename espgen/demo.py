@@ -14,11 +14,16 @@ MODEL = "digits_int8_qdq.onnx"
 DATA = "digits_test.npz"
 
 
-def run(output: Path | None, limit: int | None, tell: Callable[[str], Any] | None = None) -> dict[str, Any]:
+def run(
+    output: Path | None,
+    limit: int | None,
+    tell: Callable[[str], Any] | None = None,
+    progress: api.Progress | None = None,
+) -> dict[str, Any]:
     """Compile, verify and profile; the result of each under its verb.
 
     `output` keeps the component, None works in a temporary folder; `limit` verifies fewer digits; `tell` is given
-    a line before each step. Raises EspgenError like the verbs themselves.
+    a line before each step, `progress` the counts of long work. Raises EspgenError like the verbs themselves.
     """
     say = tell or (lambda _line: None)
     with tempfile.TemporaryDirectory() as scratch:
@@ -26,6 +31,6 @@ def run(output: Path | None, limit: int | None, tell: Callable[[str], Any] | Non
         say(f"$ espgen compile {MODEL} -o component/")
         compiled = api.compile(models_dir() / MODEL, component)
         say(f"$ espgen verify component/ --data {DATA}")
-        verified = api.verify(component, data=models_dir() / DATA, limit=limit)
+        verified = api.verify(component, data=models_dir() / DATA, limit=limit, progress=progress)
         say("$ espgen profile component/")
         return {"compile": compiled, "verify": verified, "profile": api.profile(component)}

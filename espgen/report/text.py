@@ -16,10 +16,11 @@ def inspection(result: Result) -> str:
             f"  {kind[:-1]:6} {value['name']}  {value['dtype']} {_shape(value['shape'])}" for value in result[kind]
         ]
     rows = [
-        (op["op"], op["count"], f"{op['macs']:,}", "" if op["supported"] else "unsupported")
-        for op in result["operators"]
+        (op["op"], op["count"], "" if op["supported"] else "unsupported") for op in result["operators"]
     ]
-    lines += ["", *table(("operator", "count", "MACs", ""), rows), ""]
+    lines += ["", *table(("operator", "count", ""), rows), ""]
+    kernels = [(op["op"], op["macs"]) for op in result.get("integer_operators", ())]
+    lines += [*table(("integer operator", "MACs"), kernels), ""] if kernels else []
     lines.append(f"{result['macs']:,} MACs, {result['parameters']:,} parameters")
     for problem in result["unsupported"]:
         lines.append(f"unsupported: {problem['op']} (node {problem['node']}): {problem['reason']}")

@@ -22,7 +22,8 @@ RESULTS: dict[str, dict[str, Any]] = {
         "name": "digits",
         "inputs": [{"name": "image", "shape": [1, 1, 8, 8], "dtype": "float32"}],
         "outputs": [{"name": "logits", "shape": [1, 10], "dtype": "float32"}],
-        "operators": [{"op": "Conv", "count": 5, "macs": 12345, "supported": True}],
+        "operators": [{"op": "Conv", "count": 5, "supported": True}, {"op": "Loop", "count": 1, "supported": False}],
+        "integer_operators": [{"op": "conv2d", "macs": 12345}],
         "macs": 12345,
         "parameters": 678,
         "unsupported": [{"node": "loop", "op": "Loop", "reason": "control flow"}],
@@ -62,7 +63,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
 
         return call
 
-    replace_api(monkeypatch, **{verb: stand_in(verb) for verb in RESULTS})
+    replace_api(monkeypatch, **{verb: stand_in(verb) for verb in RESULTS}, Options=dict, Progress=object)
     return seen
 
 
@@ -98,7 +99,7 @@ def test_json_is_the_result_as_it_is(
 @pytest.mark.parametrize(
     ("verb", "expected"),
     [
-        ("inspect", ["Conv", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
+        ("inspect", ["Conv", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
         ("compile", ["9 layers", "2,048 bytes internal RAM", "plan: optimal"]),
         ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
         ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted"]),
@@ -121,7 +122,13 @@ def test_shapes_and_paths_reach_compile(calls: list[Any], model: Path, tmp_path:
     (_, positional, named) = calls[0]
     assert positional == (model, tmp_path / "c")
     assert named["shapes"] == {"height": 32, "a=b": 3}
-    assert (named["project"], named["dump_ir"]) == (None, tmp_path / "ir")
+    assert (named["project"], named["dump_ir"], named["options"]) == (None, tmp_path / "ir", {})
+
+
+def test_memory_budgets_and_kernels_reach_compile(calls: list[Any], model: Path, tmp_path: Path) -> None:
+    budget = ["--internal-ram", "160K", "--psram", 0, "--kernels", "portable"]
+    assert run("compile", model, "-o", tmp_path / "c", *budget) == 0
+    assert calls[0][2]["options"] == {"internal_bytes": 163840, "psram_bytes": 0, "kernels": "portable"}
 
 
 def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Path, tmp_path: Path) -> None:
@@ -142,6 +149,8 @@ def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Pa
         ["inspect", "MODEL", "--nonsense"],
         ["inspect", "missing.onnx"],
         ["compile", "MODEL"],
+        ["compile", "MODEL", "-o", "out", "--internal-ram", "lots"],
+        ["compile", "MODEL", "-o", "out", "--psram", ""],
         ["verify", "FOLDER", "--input", "image"],
         ["verify", "FOLDER", "--input", "=x"],
         ["verify", "FOLDER", "--limit", "0"],
