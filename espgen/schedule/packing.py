@@ -1,16 +1,17 @@
 """Packing buffers with known lifetimes into the fewest bytes of one memory (dynamic storage allocation).
 
-Greedy orders give a first answer; then branch and bound over canonical solutions: buffers are placed in order of
-nondecreasing offset, each directly above what lies below it, so that a skyline (one height per step) is the whole
-state. Every solution can be pushed down into this form, hence an exhausted search is a proof. Pruning follows
-M. D. Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning", ASPLOS 2023.
-The search is limited by a count of operations, not by time: the same input gives the same plan on every machine.
+Greedy orders give a first answer, and reordering what reaches the top improves it. Then branch and bound over canonical
+solutions: buffers are placed in order of nondecreasing offset, each directly above what lies below it, so that a
+skyline (one height per step) is the whole state. Every solution can be pushed down into this form, hence an exhausted
+search is a proof. Pruning follows M. D. Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated
+Machine Learning", ASPLOS 2023.
+All searches are limited by counts of operations, not by time: the same input gives the same plan on every machine.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from espgen.schedule.buffers import Buffer
@@ -75,6 +76,7 @@ def components(buffers: Sequence[Buffer]) -> list[list[Buffer]]:
 def _pack_connected(buffers: list[Buffer], enough: int, effort: int) -> Packing:
     bound = load_bound(buffers)
     best, peak = _best_greedy(buffers, max(bound, enough))
+    best, peak = _reorder(buffers, best, peak, max(bound, enough), effort // (20 * len(buffers)))
     if peak <= max(bound, enough):
         return Packing(best, peak, bound)
     search = _Search(buffers, best, peak, max(bound, enough), effort)
@@ -103,6 +105,37 @@ def _best_greedy(buffers: list[Buffer], enough: int) -> tuple[dict[str, int], in
     return best, peak
 
 
+def _reorder(
+    buffers: list[Buffer], best: dict[str, int], peak: int, enough: int, tries: int
+) -> tuple[dict[str, int], int]:
+    """Move buffers that reach the top elsewhere in the order of placement, as long as nothing gets worse."""
+    order = sorted(buffers, key=lambda buffer: (best[buffer.name], buffer.name))
+    chance = _numbers()
+    for turn in range(tries):
+        if peak <= enough:
+            break
+        top = [buffer for buffer in order if best[buffer.name] + buffer.occupied == peak]
+        moved = top[next(chance) % len(top)]
+        trial = [buffer for buffer in order if buffer is not moved]
+        trial.insert(next(chance) % len(order), moved)
+        if turn % 2:
+            one, other = next(chance) % len(order), next(chance) % len(order)
+            trial[one], trial[other] = trial[other], trial[one]
+        offsets = first_fit(trial)
+        reached = max(offsets[buffer.name] + buffer.occupied for buffer in buffers)
+        if reached <= peak:
+            best, peak, order = offsets, reached, trial
+    return best, peak
+
+
+def _numbers() -> Iterator[int]:
+    """The same numbers on every machine (Knuth's MMIX generator, upper bits)."""
+    state = 1
+    while True:
+        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        yield state >> 33
+
+
 def _contention_key(buffers: list[Buffer]) -> Callable[[Buffer], tuple[int | str, ...]]:
     """Buffers that live through the fullest step come first, largest first."""
     events = sorted({buffer.first for buffer in buffers})
@@ -124,8 +157,7 @@ def first_fit(order: Sequence[Buffer]) -> dict[str, int]:
                 break
             offset = max(offset, -(-high // buffer.align) * buffer.align)
         offsets[buffer.name] = offset
-        placed.append((offset, offset + buffer.occupied, buffer))
-        placed.sort(key=lambda entry: (entry[0], entry[1]))
+        insort(placed, (offset, offset + buffer.occupied, buffer), key=lambda entry: entry[:2])
     return offsets
 
 

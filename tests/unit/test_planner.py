@@ -161,7 +161,7 @@ def test_two_hundred_buffers_take_less_than_a_second() -> None:
     result = plan(buffers)
     assert time.process_time() - start < 1.0
     prove(buffers, result.placements)
-    assert result.peak <= 1.1 * result.lower_bound
+    assert result.status == "optimal"
 
 
 def test_the_same_buffers_give_the_same_plan() -> None:
