@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from espgen.ir import Graph
-from espgen.ops.base import RowTable, StorageOf, rows_of
+from espgen.arith import Requant
+from espgen.ir import Graph, Node, Value
+from espgen.ops.base import Array, KernelCall, RowTable, StorageOf, rows_of
+from espgen.ops.requant_view import requant_view
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,46 @@ def operand(name: str, shape: Sequence[int], graph: Graph, storage: StorageOf) -
 def initializer(values: Sequence[object]) -> str:
     """A C++ array or structure initializer."""
     return "{" + ", ".join(str(value) for value in values) + "}"
+
+
+def uniform_requant(requant: Requant) -> str:
+    """A requantization with one entry as the C++ initializer of UniformRequant."""
+    view = requant_view(requant, 1)
+    (_, multiplier), (_, low), (_, shift) = view.tables
+    return initializer([view.kind, view.split, int(multiplier[0]), int(low[0]), int(shift[0])])
+
+
+def reach(value: Value) -> int:
+    """Largest |x - z| that the value's type can hold."""
+    return max(value.dtype.maximum - value.zero_point, value.zero_point - value.dtype.minimum)
+
+
+def rowwise_call(
+    node: Node,
+    graph: Graph,
+    header: str,
+    shape_type: str,
+    shape: Mapping[str, object],
+    operands: Sequence[str],
+    storage: StorageOf,
+    tables: tuple[tuple[str, Array], ...] = (),
+) -> tuple[KernelCall, ...]:
+    """The single call of an element-wise kernel named after its header; types: those of operands and output."""
+    result = graph.value(node.outputs[0])
+    rows, _, _ = rows_of(result.shape)
+    types = {f"input{index}": graph.value(name).dtype for index, name in enumerate(operands)}
+    return (
+        KernelCall(
+            header=header,
+            function=header.removesuffix(".h"),
+            shape_type=shape_type,
+            shape=shape,
+            types={**types, "output": result.dtype},
+            output=RowTable(result.name, tuple(range(rows))),
+            inputs=tuple(operand(name, result.shape, graph, storage).table for name in operands),
+            tables=tables,
+            rows=rows,
+            row_begin=0,
+            row_end=rows,
+        ),
+    )

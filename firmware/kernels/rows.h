@@ -64,12 +64,12 @@ struct UniformRequant {
   int32_t split, multiplier, low, shift;
 };
 
-template <const UniformRequant& r, typename Acc>
-inline int64_t requantize_uniform(Acc acc) {
+template <Requant kind, int32_t split, typename Acc>
+inline int64_t requantize_uniform(Acc acc, const UniformRequant& r) {
   const int32_t multiplier[1] = {r.multiplier};
   const int16_t low[1] = {static_cast<int16_t>(r.low)};
   const uint8_t shift[1] = {static_cast<uint8_t>(r.shift)};
-  return requantize<r.kind, r.split>(acc, multiplier, low, shift, 0);
+  return requantize<kind, split>(acc, multiplier, low, shift, 0);
 }
 
 }  // namespace espgen
