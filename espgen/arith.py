@@ -40,7 +40,7 @@ class Scale:
     t = clip(acc, -2^(15+split), 2^(15+split) - 1);  R = rne((upper * high[c] + lower * low[c]) / 2^shift[c]) with
     split >= 0: upper = t >> split, lower = t mod 2^split;   high ~ ratio * 2^(shift + split), low ~ ratio * 2^shift
     split <  0: upper = t * 2^-split, lower = t;             high * 2^-split + low ~ ratio * 2^shift, 0 <= low <= 2^-split
-    and 2^14 <= high < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates and one rounding shift
+    and 2^14 - 1 <= high < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates and one rounding shift
     compute it exactly in vector code (espgen/codegen/pie/). `split` is one per node, the smallest for which the saturation
     of t lies outside the output range of every channel. A channel that can only give 0 has high = low = shift = 0.
     """
@@ -185,7 +185,8 @@ def _choose_scale(ratios: Sequence[float], bounds: Sequence[int], node: str | No
 
 
 def _choose_wide(ratios: Sequence[float], bounds: Sequence[int], node: str | None) -> WideScale:
-    split = max(0, max(bounds).bit_length() - 31)
+    limit = max(min(bound + 1.0, 2.0**17 / ratio) for ratio, bound in zip(ratios, bounds, strict=True))
+    split = max(0, math.ceil(math.log2(limit)) - 31)
     multiplier, shift = [], []
     for ratio, bound in zip(ratios, bounds, strict=True):
         if ratio * bound < 0.5:
