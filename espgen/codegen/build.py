@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espgen.codegen.calls import NodePlan, portable_plan
 from espgen.codegen.component import Planned, build_component
+from espgen.codegen.offers import plan_nodes
 from espgen.codegen.project import write_component
+from espgen.codegen.providers import PROVIDERS
 from espgen.errors import EspgenError
 from espgen.ir import Graph
 from espgen.schedule.buffers import Tier
 from espgen.schedule.memory import plan_memory
-from espgen.schedule.storage import plan_storage
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,11 @@ def plan_graph(graph: Graph, options: Options) -> Planned:
     """Decide kernels, storage and addresses for an integer graph; raises EspgenError where it cannot fit."""
     if not graph.nodes:
         raise EspgenError("the model computes nothing", hint="a graph output is a graph input")
-    storage = plan_storage(graph, {})
-    nodes: Sequence[NodePlan] = [portable_plan(node, graph, storage) for node in graph.nodes]
+    nodes, storage = plan_nodes(graph, () if options.kernels == "portable" else PROVIDERS)
     scratch = {plan.node.name: plan.scratch for plan in nodes}
     tiers = [Tier("internal", options.internal_bytes), Tier("psram", options.psram_bytes, 1)]
     memory = plan_memory(graph, storage, scratch, tiers)
-    return Planned(graph, tuple(nodes), storage, memory)
+    return Planned(graph, nodes, storage, memory)
 
 
 def generate(graph: Graph, output: Path, *, options: Options, name: str, extra: Mapping[str, Any]) -> Path:

@@ -1,0 +1,9 @@
+"""The families of fast kernels, asked in this order; among the offers for a node the cheapest is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from espgen.codegen.offers import Provider
+
+PROVIDERS: Sequence[Provider] = ()
