@@ -1,0 +1,149 @@
+"""Real functions of one real variable as nested tuples: what a table for an elementwise operator is computed from.
+
+    ("x",)                                the variable
+    ("const", 0.5)                        a constant
+    ("Mul", ("x",), ("Sigmoid", ("x",)))  an ONNX operator applied to expressions
+    ("LeakyRelu", ("x",), 0.01)           attributes follow the operands, in the order of `ATTRIBUTES`
+
+Everything is evaluated in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from espgen.errors import EspgenError
+
+Array = npt.NDArray[np.float64]
+Expression = tuple[Any, ...]
+
+X: Expression = ("x",)
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "Celu": ("alpha",),
+    "Clip": ("min", "max"),
+    "Elu": ("alpha",),
+    "Gelu": ("approximate",),
+    "HardSigmoid": ("alpha", "beta"),
+    "LeakyRelu": ("alpha",),
+    "Selu": ("alpha", "gamma"),
+    "Shrink": ("lambd", "bias"),
+    "Swish": ("alpha",),
+    "ThresholdedRelu": ("alpha",),
+}
+"""Operator -> the ONNX attributes that follow its operand."""
+
+
+def _erf(x: Array) -> Array:
+    return np.array([math.erf(value) for value in x.reshape(-1)], dtype=np.float64).reshape(x.shape)
+
+
+def _sigmoid(x: Array) -> Array:
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _gelu(x: Array, approximate: str) -> Array:
+    if approximate == "tanh":
+        return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)))
+
+
+def _clip(x: Array, low: float | None, high: float | None) -> Array:
+    return np.clip(x, -np.inf if low is None else low, np.inf if high is None else high)
+
+
+def _shrink(x: Array, lambd: float, bias: float) -> Array:
+    return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0.0))
+
+
+UNARY: Mapping[str, Callable[..., Array]] = {
+    "Abs": np.abs,
+    "Acos": np.arccos,
+    "Acosh": np.arccosh,
+    "Asin": np.arcsin,
+    "Asinh": np.arcsinh,
+    "Atan": np.arctan,
+    "Atanh": np.arctanh,
+    "Ceil": np.ceil,
+    "Celu": lambda x, alpha: np.maximum(x, 0.0) + np.minimum(0.0, alpha * np.expm1(np.minimum(x, 0.0) / alpha)),
+    "Clip": _clip,
+    "Cos": np.cos,
+    "Cosh": np.cosh,
+    "Elu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0.0)), x),
+    "Erf": _erf,
+    "Exp": np.exp,
+    "Floor": np.floor,
+    "Gelu": _gelu,
+    "HardSigmoid": lambda x, alpha, beta: np.clip(alpha * x + beta, 0.0, 1.0),
+    "HardSwish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    "LeakyRelu": lambda x, alpha: np.where(x < 0, alpha * x, x),
+    "Log": np.log,
+    "Mish": lambda x: x * np.tanh(_softplus(x)),
+    "Neg": np.negative,
+    "Reciprocal": lambda x: 1.0 / x,
+    "Relu": lambda x: np.maximum(x, 0.0),
+    "Round": np.rint,
+    "Selu": lambda x, alpha, gamma: gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
+    "Shrink": _shrink,
+    "Sigmoid": _sigmoid,
+    "Sign": np.sign,
+    "Sin": np.sin,
+    "Sinh": np.sinh,
+    "Softplus": _softplus,
+    "Softsign": lambda x: x / (1.0 + np.abs(x)),
+    "Sqrt": np.sqrt,
+    "Swish": lambda x, alpha: x * _sigmoid(alpha * x),
+    "Tan": np.tan,
+    "Tanh": np.tanh,
+    "ThresholdedRelu": lambda x, alpha: np.where(x > alpha, x, 0.0),
+}
+"""Operators of one operand."""
+
+BINARY: Mapping[str, Callable[[Array, Array], Array]] = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Pow": np.power,
+    "Sub": np.subtract,
+}
+"""Operators of two operands."""
+
+
+def evaluate(expression: Expression, x: npt.NDArray[Any]) -> Array:
+    """The expression's value for every element of `x` (any shape), in float64; not-a-number counts as 0.
+
+    Infinities stay, so that a following saturation finds them. Raises EspgenError for an unknown operator.
+    """
+    with np.errstate(all="ignore"):
+        result = np.broadcast_to(_evaluate(expression, np.asarray(x, np.float64)), np.shape(x))
+    return np.where(np.isnan(result), 0.0, result)
+
+
+def _evaluate(expression: Expression, x: Array) -> Array:
+    head = expression[0]
+    if head == "x":
+        return x
+    if head == "const":
+        return np.asarray(expression[1], np.float64)
+    if head in BINARY:
+        return BINARY[head](_evaluate(expression[1], x), _evaluate(expression[2], x))
+    if head in UNARY:
+        return UNARY[head](_evaluate(expression[1], x), *expression[2:])
+    raise EspgenError(f"no elementwise function is called {head!r}", hint="replace it by operators ONNX defines")
+
+
+def apply(op: str, operand: Expression, attrs: Mapping[str, Any]) -> Expression:
+    """The expression `op(operand)` with the operator's ONNX attributes."""
+    return (op, operand, *(attrs.get(name) for name in ATTRIBUTES.get(op, ())))

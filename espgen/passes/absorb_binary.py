@@ -1,0 +1,143 @@
+"""Add, Sub, Mul, Div, Pow, Max, Min: functions of one tensor, biases and factors of products, or two-tensor operations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.ir import Node
+from espgen.ops.expression import BINARY, Expression, X
+from espgen.passes.absorb_builder import UNIT, Builder
+from espgen.passes.absorb_movement import reshaped
+from espgen.passes.absorb_numbers import Array, dequantized
+from espgen.passes.absorb_products import channel_vector, scaled
+from espgen.passes.absorb_symbols import (
+    Function,
+    Operation,
+    Product,
+    Quantized,
+    Real,
+    Symbol,
+    scalar_of,
+    through_moves,
+)
+
+
+def absorb_binary(builder: Builder, node: Node, operands: list[Symbol | None], shape: tuple[int, ...]) -> Symbol:
+    """The symbol of a two-operand elementwise operator. EspgenError where an operand is float at run time."""
+    left, right = operands
+    assert left is not None and right is not None
+    constants = [_constant(builder, left), _constant(builder, right)]
+    if constants[0] is not None and constants[1] is not None:
+        return Real(node.outputs[0], shape, BINARY[node.op](constants[0], constants[1]))
+    for index, data in enumerate(constants):
+        if data is None:
+            continue
+        symbol = _with_constant(builder, node, (right, left)[index], data, index, shape)
+        if symbol is not None:
+            return symbol
+    same = _same_base(builder, node, left, right, shape)
+    if same is not None:
+        return same
+    return _operation(builder, node, left, right, constants, shape)
+
+
+def _constant(builder: Builder, symbol: Symbol) -> Array | None:
+    if isinstance(symbol, Real):
+        return symbol.data
+    if isinstance(symbol, Quantized) and symbol.name in builder.constants:
+        return dequantized(builder.constants[symbol.name], builder.quant(symbol.name))
+    return None
+
+
+def _with_constant(builder: Builder, node: Node, other: Symbol, data: Array, index: int, shape: tuple[int, ...]) -> Symbol | None:
+    """`other` op constant, where that is a function of one tensor or goes into a product; None where it does neither."""
+    if isinstance(other, Product) and other.shape == shape:
+        return _into_product(builder, node, other, data, index)
+    number = scalar_of(data)
+    if number is None or math.prod(other.shape) != math.prod(shape):
+        return None
+
+    def change(symbol: Symbol) -> Symbol:
+        if isinstance(symbol, Product):
+            return _into_product(builder, node, symbol, np.array(number), index) or _refuse(builder, symbol, node)
+        base, inner = _function(builder, symbol, node)
+        constant: Expression = ("const", number)
+        pair = (constant, inner) if index == 0 else (inner, constant)
+        return Function(node.outputs[0], symbol.shape, base, (node.op, *pair), node.name)
+
+    result = through_moves(other, change)
+    if isinstance(result, Function):
+        return reshaped(builder, result, shape, node.outputs[0], node)
+    return replace(result, label=node.outputs[0])
+
+
+def _refuse(builder: Builder, symbol: Symbol, node: Node) -> Symbol:
+    builder.operand(symbol, node)
+    return symbol
+
+
+def _function(builder: Builder, symbol: Symbol, node: Node) -> tuple[str, Expression]:
+    """Integer value and expression of a symbol that is a function of one integer value."""
+    if isinstance(symbol, Function):
+        return symbol.base, symbol.expression
+    base = builder.operand(symbol, node)
+    if not builder.source.value(node.outputs[0]).dtype.is_float and builder.quant(base) != UNIT:
+        raise EspgenError(
+            f"{node.op} of quantized integers", node=node.name, place=f"tensor {symbol.label!r}",
+            hint="put it between DequantizeLinear and QuantizeLinear",
+        )  # fmt: skip
+    return base, X
+
+
+def _into_product(builder: Builder, node: Node, product: Product, data: Array, index: int) -> Symbol | None:
+    """A constant added to or multiplied with a product whose result isn't quantized yet."""
+    vector = channel_vector(product, data)
+    if vector is None or product.clip is not None:
+        return None
+    label = node.outputs[0]
+    if node.op in ("Add", "Sub"):
+        sign = -1.0 if node.op == "Sub" else 1.0
+        if index == 0 and node.op == "Sub":  # constant - product
+            negated = scaled(product, np.array(-1.0))
+            if negated is None:
+                return None
+            product, sign = negated, 1.0
+        total = sign * vector + (0.0 if product.bias is None else product.bias)
+        return replace(product, bias=total, label=label)
+    if node.op == "Mul" or (node.op == "Div" and index == 1 and bool(np.all(vector != 0.0))):
+        result = scaled(product, vector if node.op == "Mul" else 1.0 / vector)
+        return None if result is None else replace(result, label=label)
+    return None
+
+
+def _same_base(builder: Builder, node: Node, left: Symbol, right: Symbol, shape: tuple[int, ...]) -> Symbol | None:
+    """Both operands are functions of the same integer value: so is the result (x * Sigmoid(x))."""
+    kinds = (Quantized, Function)
+    if not isinstance(left, kinds) or not isinstance(right, kinds) or left.shape != shape or right.shape != shape:
+        return None
+    names = [symbol.base if isinstance(symbol, Function) else symbol.name for symbol in (left, right)]
+    if names[0] != names[1]:
+        return None
+    base, first = _function(builder, left, node)
+    _, second = _function(builder, right, node)
+    return Function(node.outputs[0], shape, base, (node.op, first, second), node.name)
+
+
+def _operation(
+    builder: Builder, node: Node, left: Symbol, right: Symbol, constants: list[Array | None], shape: tuple[int, ...]
+) -> Symbol:
+    """Two tensors; division by a constant tensor is multiplication by its reciprocal."""
+    divisor = constants[1]
+    if node.op == "Div" and divisor is not None:
+        if not np.all(divisor != 0.0):
+            raise EspgenError("division by a constant 0", node=node.name, place=node.inputs[1], hint="correct the constant")
+        node = replace(node, op="Mul")
+        right = Real(f"{node.inputs[1]}/reciprocal", right.shape, 1.0 / divisor)
+    for symbol in (left, right):
+        if not isinstance(symbol, Real):
+            builder.operand(symbol, node)
+    return Operation(node.outputs[0], shape, node, (left, right))

@@ -1,0 +1,203 @@
+"""The quantized graph as it grows: integer values, constants and nodes, and how a symbol becomes one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.ir import DType, Graph, Node, QuantParams, Value
+from espgen.ops.expression import X
+from espgen.passes.absorb_numbers import Array, dequantized, quantized
+from espgen.passes.absorb_products import emit_product
+from espgen.passes.absorb_symbols import (
+    Function,
+    Move,
+    Operation,
+    Product,
+    Quantized,
+    Real,
+    Source,
+    Symbol,
+    not_quantized,
+)
+
+UNIT = QuantParams.tensor(1.0)
+"""What integers mean that no DequantizeLinear explains: themselves."""
+
+
+@dataclass
+class Builder:
+    """Nodes, values and constants of the quantized graph; `symbols` maps source values to what they stand for."""
+
+    source: Graph
+    symbols: dict[str, Symbol] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+    done: dict[tuple[int, QuantParams, DType], str] = field(default_factory=dict)
+    kept: list[Symbol] = field(default_factory=list)
+    node_names: set[str] = field(default_factory=set)
+
+    # Values and nodes.
+
+    def fresh(self, wanted: str) -> str:
+        """A value name that neither the new graph nor a float value of the source graph has."""
+        name, count = wanted, 1
+        while name in self.values:
+            count += 1
+            name = f"{wanted}_{count}"
+        return name
+
+    def declare(self, name: str, shape: tuple[int, ...], dtype: DType, quant: QuantParams | None) -> str:
+        unique = self.fresh(name)
+        self.values[unique] = Value(unique, shape, dtype, quant)
+        return unique
+
+    def add_constant(self, name: str, data: Array, quant: QuantParams | None) -> str:
+        unique = self.declare(name, tuple(data.shape), DType.of(data), quant)
+        self.constants[unique] = np.array(data)
+        return unique
+
+    def emit(self, name: str, op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], **attrs: object) -> None:
+        unique, count = name, 1
+        while unique in self.node_names:
+            count += 1
+            unique = f"{name}_{count}"
+        self.node_names.add(unique)
+        self.nodes.append(Node(unique, op, inputs, outputs, attrs))
+
+    def quant(self, name: str) -> QuantParams:
+        """QuantParams of an integer value; integers that nothing explains mean themselves."""
+        value = self.values[name]
+        if value.quant is None:
+            self.explain(name, UNIT)
+        return self.values[name].quant or UNIT
+
+    def explain(self, name: str, quant: QuantParams) -> None:
+        """Say what the integers of a value mean, also of those it was moved from."""
+        if self.values[name].quant is not None or self.values[name].dtype is DType.BOOL:
+            return
+        self.values[name] = replace(self.values[name], quant=quant)
+        for node in self.nodes:
+            if name in node.outputs and node.op in (*MOVEMENTS, "Concat"):
+                for operand in node.inputs:
+                    if operand and operand not in self.constants and quant.per_tensor:
+                        self.explain(operand, quant)
+
+    # Symbols to integer values.
+
+    def operand(self, symbol: Symbol, reader: Node) -> str:
+        """The integer value a symbol already is; EspgenError where it is float at run time.
+
+        A bare Relu or Clip of an integer value keeps that value's scale.
+        """
+        if isinstance(symbol, Function) and symbol.expression[0] in ("Relu", "Clip") and symbol.expression[1] == X:
+            base = self.values[symbol.base]
+            return self.quantize(symbol, self.quant(symbol.base), base.dtype, symbol.label, reader)
+        if isinstance(symbol, Quantized):
+            if not self.quant(symbol.name).per_tensor and symbol.name not in self.constants:
+                raise EspgenError(
+                    f"activation {symbol.label!r} is quantized per channel",
+                    node=reader.name,
+                    place=f"tensor {symbol.label!r}",
+                    hint="quantize activations per tensor; only weights may have one scale per channel",
+                )
+            return symbol.name
+        raise not_quantized(symbol, reader)
+
+    def quantize(self, symbol: Symbol, quant: QuantParams, dtype: DType, name: str, reader: Node) -> str:
+        """The integer value that holds `symbol` in `quant`; its name is `name` where it has to be made."""
+        key = (id(symbol), quant, dtype)
+        if key not in self.done:
+            self.kept.append(symbol)
+            self.done[key] = self._quantize(symbol, quant, dtype, name, reader)
+        return self.done[key]
+
+    def _quantize(self, symbol: Symbol, quant: QuantParams, dtype: DType, name: str, reader: Node) -> str:
+        if isinstance(symbol, Real):
+            return self.add_constant(name, quantized(symbol.data, quant, dtype), quant)
+        if not quant.per_tensor:
+            raise EspgenError(
+                f"{symbol.label!r} is quantized per channel at run time",
+                node=reader.name,
+                place=f"tensor {symbol.label!r}",
+                hint="quantize activations per tensor; only weights may have one scale per channel",
+            )
+        if isinstance(symbol, Quantized):
+            return self._requantize(symbol, quant, dtype, name, reader)
+        if isinstance(symbol, Source):
+            return self._quantize_input(symbol, quant, dtype, reader)
+        result = self.declare(name, symbol.shape, dtype, quant)
+        if isinstance(symbol, Function):
+            self.emit(symbol.node, "Unary", (symbol.base,), (result,), expression=symbol.expression)
+        elif isinstance(symbol, Product):
+            emit_product(self, symbol, result)
+        elif isinstance(symbol, Operation):
+            self._emit_operation(symbol, quant, result)
+        elif isinstance(symbol, Move):
+            operands = [self.quantize(item, quant, dtype, item.label, symbol.node) for item in symbol.operands]
+            self.emit(symbol.node.name, symbol.node.op, tuple(operands), (result,), **symbol.node.attrs)
+        return result
+
+    def _requantize(self, symbol: Quantized, quant: QuantParams, dtype: DType, name: str, reader: Node) -> str:
+        value = self.values[symbol.name]
+        old = self.quant(symbol.name)
+        if old == quant and value.dtype is dtype:
+            return symbol.name
+        if symbol.name in self.constants:
+            real = dequantized(self.constants[symbol.name], old)
+            return self.add_constant(name, quantized(real, quant, dtype), quant)
+        self.operand(symbol, reader)
+        result = self.declare(name, symbol.shape, dtype, quant)
+        self.emit(reader.name, "Requantize", (symbol.name,), (result,))
+        return result
+
+    def _quantize_input(self, symbol: Source, quant: QuantParams, dtype: DType, reader: Node) -> str:
+        known = self.values.get(symbol.label)
+        if known is not None:
+            return self._requantize(
+                Quantized(symbol.label, symbol.shape, symbol.label), quant, dtype, f"{symbol.label}_q", reader
+            )
+        self.values[symbol.label] = Value(symbol.label, symbol.shape, dtype, quant)
+        return symbol.label
+
+    def _emit_operation(self, symbol: Operation, quant: QuantParams, result: str) -> None:
+        names = []
+        for operand in symbol.operands:
+            if operand is None:
+                names.append("")
+            elif isinstance(operand, Real):
+                names.append(self._quantized_constant(operand, symbol))
+            else:
+                names.append(self.operand(operand, symbol.node))
+        attrs = dict(symbol.node.attrs)
+        if symbol.clip is not None:
+            attrs["clip"] = symbol.clip
+        self.emit(symbol.node.name, symbol.node.op, tuple(names), (result,), **attrs)
+
+    def _quantized_constant(self, operand: Real, symbol: Operation) -> str:
+        """A float constant next to integers: symmetric, int16 where the activations are, int8 otherwise."""
+        wide = any(
+            isinstance(other, Quantized) and self.values[other.name].dtype in (DType.INT16, DType.UINT16)
+            for other in symbol.operands
+        )
+        dtype = DType.INT16 if wide else DType.INT8
+        if not np.all(np.isfinite(operand.data)):
+            raise EspgenError(
+                f"constant {operand.label!r} is not finite",
+                node=symbol.node.name,
+                place=operand.label,
+                hint="correct it in the model",
+            )
+        largest = float(np.max(np.abs(operand.data), initial=0.0))
+        scale = QuantParams.tensor(max(largest / dtype.maximum, float(np.finfo(np.float32).tiny)))
+        return self.quantize(operand, scale, dtype, operand.label, symbol.node)
+
+
+MOVEMENTS = {
+    "DepthToSpace", "Expand", "Gather", "GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "ReduceMin", "Reshape", "Slice",
+    "SpaceToDepth", "Split", "Tile", "Transpose",
+}  # fmt: skip
+"""Operators of one operand that move or select elements: they commute with quantization."""

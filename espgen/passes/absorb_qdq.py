@@ -1,0 +1,355 @@
+"""Source graph -> quantized graph: no QuantizeLinear or DequantizeLinear is left, every activation is an integer value.
+
+Each float value of the source graph is followed as a symbol (absorb_symbols): an integer value read through its scale, a
+function of one, or an operation that waits for its QuantizeLinear. What is still float when an integer is needed is an
+error that names the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.ir import DType, Graph, Node, QuantParams
+from espgen.ops.expression import BINARY, UNARY, X, apply
+from espgen.passes.absorb_binary import absorb_binary
+from espgen.passes.absorb_builder import MOVEMENTS, UNIT, Builder
+from espgen.passes.absorb_movement import absorb_concat, absorb_movement, absorb_split, move
+from espgen.passes.absorb_numbers import dequantized
+from espgen.passes.absorb_products import PRODUCTS, make_product
+from espgen.passes.absorb_symbols import (
+    Clip,
+    Function,
+    Operation,
+    Quantized,
+    Real,
+    Source,
+    Symbol,
+    clipped,
+    not_quantized,
+    scalar_of,
+    through_moves,
+)
+
+_KNOWN_RANGES: dict[str, tuple[int, int]] = {"Softmax": (0, 1), "Sigmoid": (0, 1), "HardSigmoid": (0, 1), "Tanh": (-1, 1)}
+"""Operators whose results lie in a known range: as graph outputs they need no QuantizeLinear of their own."""
+
+
+def run(graph: Graph) -> Graph:
+    """The quantized graph. Raises EspgenError naming node, tensor and remedy for a value that is float at run time."""
+    builder = Builder(graph)
+    for name in graph.inputs:
+        value = graph.value(name)
+        if value.dtype.is_float:
+            builder.symbols[name] = Source(name, value.shape)
+        else:
+            builder.values[name] = value
+            builder.symbols[name] = Quantized(name, value.shape, name)
+    for name, data in graph.constants.items():
+        value = graph.value(name)
+        if value.dtype.is_float:
+            builder.symbols[name] = Real(name, value.shape, data)
+        else:
+            builder.values[name], builder.constants[name] = value, data
+            builder.symbols[name] = Quantized(name, value.shape, name)
+    for node in graph.nodes:
+        _absorb(builder, node)
+    return _finish(builder)
+
+
+def _absorb(builder: Builder, node: Node) -> None:
+    special = _HANDLERS.get(node.op)
+    if special is not None:
+        special(builder, node)
+        return
+    operands = [builder.symbols[name] if name else None for name in node.inputs]
+    shape = builder.source.value(node.outputs[0]).shape
+    symbol: Symbol | None = None
+    if node.op == "Gemm" and node.attrs["transA"]:
+        node, operands = _untransposed(builder, node, operands)
+    if node.op in PRODUCTS:
+        symbol = make_product(builder, node, operands, shape)
+    elif node.op in BINARY and len(operands) == 2:
+        symbol = absorb_binary(builder, node, operands, shape)
+    elif node.op in UNARY:
+        symbol = _unary(builder, node, operands, shape)
+    _define(builder, node, symbol or Operation(node.outputs[0], shape, node, tuple(operands)))
+
+
+def _untransposed(builder: Builder, node: Node, operands: list[Symbol | None]) -> tuple[Node, list[Symbol | None]]:
+    """Gemm of a transposed first matrix: the transpose becomes a node of its own."""
+    first = operands[0]
+    assert first is not None
+    label = builder.fresh(f"{node.name}/transposed")
+    transpose = Node(label, "Transpose", node.inputs[:1], (label,), {"perm": (1, 0)})
+    turned = move(builder, transpose, first, (first.shape[1], first.shape[0]))
+    return node.with_attrs(transA=0), [turned, *operands[1:]]
+
+
+def _define(builder: Builder, node: Node, symbol: Symbol) -> None:
+    """Record the node's result; results of integer type are integers that mean themselves."""
+    output = node.outputs[0]
+    value = builder.source.value(output)
+    if any(node.outputs[1:]):
+        raise EspgenError(
+            f"{node.op} with {len(node.outputs)} outputs", node=node.name, place=f"tensor {node.outputs[1]!r}",
+            hint="use its first output only",
+        )  # fmt: skip
+    if value.dtype.is_float:
+        builder.symbols[output] = symbol
+        return
+    name = builder.quantize(symbol, UNIT, value.dtype, output, node)
+    builder.symbols[output] = Quantized(output, value.shape, name)
+
+
+def _quantize_linear(builder: Builder, node: Node) -> None:
+    output = builder.source.value(node.outputs[0])
+    quant: QuantParams = node.attrs["quant"]
+    name = builder.quantize(builder.symbols[node.inputs[0]], quant, output.dtype, output.name, node)
+    builder.symbols[output.name] = Quantized(output.name, output.shape, name)
+
+
+def _dequantize_linear(builder: Builder, node: Node) -> None:
+    source = builder.symbols[node.inputs[0]]
+    quant: QuantParams = node.attrs["quant"]
+    output = builder.source.value(node.outputs[0])
+    assert isinstance(source, Quantized)
+    name = read_as(builder, source.name, quant, node)
+    builder.symbols[output.name] = Quantized(output.name, output.shape, name)
+
+
+def read_as(builder: Builder, name: str, quant: QuantParams, node: Node) -> str:
+    """The integer value whose integers are those of `name` and mean `quant`."""
+    value = builder.values[name]
+    if value.quant is None:
+        builder.explain(name, quant)
+    if builder.values[name].quant == quant:
+        return name
+    if name in builder.constants:
+        return builder.add_constant(f"{name}/{node.name}", builder.constants[name], quant)
+    old = builder.quant(name)
+    if not old.per_tensor or not quant.per_tensor:
+        raise EspgenError(
+            f"activation {name!r} is quantized per channel", node=node.name, place=f"tensor {name!r}",
+            hint="quantize activations per tensor; only weights may have one scale per channel",
+        )  # fmt: skip
+    factor = quant.scale[0] / old.scale[0]
+    offset = quant.scale[0] * (old.zero_point[0] - quant.zero_point[0])
+    function = Function(
+        name, value.shape, name, ("Add", ("Mul", X, ("const", factor)), ("const", offset)), node.name
+    )  # fmt: skip
+    return builder.quantize(function, quant, value.dtype, f"{name}/{node.name}", node)
+
+
+def _clip(builder: Builder, node: Node) -> None:
+    """Relu and Clip close to an open operation become its clip; elsewhere they are functions."""
+    symbol = builder.symbols[node.inputs[0]]
+    bounds: Clip = (0.0, None) if node.op == "Relu" else (node.attrs["min"], node.attrs["max"])
+    output = builder.source.value(node.outputs[0])
+    if isinstance(symbol, Quantized) and not output.dtype.is_float:
+        _integer_clip(builder, node, symbol, bounds)
+        return
+    bounds = tuple(None if bound is None else float(bound) for bound in bounds)  # type: ignore[assignment]
+    result = clipped(symbol, bounds, output.name) or _unary(builder, node, [symbol], output.shape)
+    _define(builder, node, result)
+
+
+def _integer_clip(builder: Builder, node: Node, symbol: Quantized, bounds: Clip) -> None:
+    """Clip of integers (exporters narrow a range so): the same bounds in real units, the same scale."""
+    quant = builder.quant(symbol.name)
+    real = tuple(None if bound is None else (bound - quant.zero_point[0]) * quant.scale[0] for bound in bounds)
+    function = Function(node.outputs[0], symbol.shape, symbol.name, ("Clip", X, *real), node.name)
+    value = builder.source.value(node.outputs[0])
+    name = builder.quantize(function, quant, value.dtype, value.name, node)
+    builder.symbols[value.name] = Quantized(value.name, value.shape, name)
+
+
+def _unary(builder: Builder, node: Node, operands: list[Symbol | None], shape: tuple[int, ...]) -> Symbol:
+    operand = operands[0]
+    assert operand is not None
+    output = node.outputs[0]
+    integers = not builder.source.value(output).dtype.is_float
+
+    def change(symbol: Symbol) -> Symbol:
+        if isinstance(symbol, Function):
+            return replace(symbol, expression=apply(node.op, symbol.expression, node.attrs), node=node.name, label=output)
+        base = builder.operand(symbol, node)
+        if integers and builder.quant(base) != UNIT:
+            raise EspgenError(
+                f"{node.op} of quantized integers", node=node.name, place=f"tensor {symbol.label!r}",
+                hint="put it between DequantizeLinear and QuantizeLinear",
+            )  # fmt: skip
+        return Function(output, symbol.shape, base, apply(node.op, X, node.attrs), node.name)
+
+    return replace(through_moves(operand, change), label=output)
+
+
+def _prelu(builder: Builder, node: Node) -> None:
+    """PRelu with one slope for all is LeakyRelu."""
+    operand, slope = (builder.symbols[name] for name in node.inputs)
+    shape = builder.source.value(node.outputs[0]).shape
+    data = constant_of(builder, slope)
+    if data is None:
+        raise EspgenError(
+            "the slope of PRelu is computed at run time", node=node.name, place=node.inputs[1], hint="make it a constant"
+        )
+    alpha = scalar_of(data)
+    if alpha is not None:
+        leaky = replace(node, op="LeakyRelu", inputs=node.inputs[:1], attrs={"alpha": alpha})
+        _define(builder, node, _unary(builder, leaky, [operand], shape))
+        return
+    _define(builder, node, Operation(node.outputs[0], shape, node, (operand, slope)))
+
+
+def constant_of(builder: Builder, symbol: Symbol) -> np.ndarray | None:
+    """Real values of a constant symbol, None for anything computed at run time."""
+    if isinstance(symbol, Real):
+        return symbol.data
+    if isinstance(symbol, Quantized) and symbol.name in builder.constants:
+        return dequantized(builder.constants[symbol.name], builder.quant(symbol.name))
+    return None
+
+
+def _integer_product(builder: Builder, node: Node) -> None:
+    """ConvInteger and MatMulInteger: zero points become those of the operands, the result stays int32."""
+    operands = []
+    for index in (0, 1):
+        symbol = builder.symbols[node.inputs[index]]
+        assert isinstance(symbol, Quantized)
+        operands.append(read_with_zero_point(builder, node, symbol.name, node.input(index + 2), index))
+    value = builder.source.value(node.outputs[0])
+    result = builder.declare(value.name, value.shape, value.dtype, None)
+    builder.emit(node.name, node.op, tuple(operands), (result,), **node.attrs)
+    builder.symbols[value.name] = Quantized(value.name, value.shape, result)
+
+
+def read_with_zero_point(builder: Builder, node: Node, name: str, point: str, index: int) -> str:
+    """Operand `index` of an integer product with the zero point that constant `point` gives."""
+    shape = builder.values[name].shape
+    if point and not builder.source.is_constant(point):
+        raise EspgenError("a zero point is computed at run time", node=node.name, place=point, hint="make it a constant")
+    data = builder.source.constants[point].reshape(-1) if point else np.zeros(1, np.int64)
+    points = tuple(int(item) for item in data)
+    if len(set(points)) == 1:
+        quant = QuantParams.tensor(1.0, points[0])
+    else:
+        axis = (0 if node.op == "ConvInteger" else len(shape) - 1) if index == 1 else len(shape) - 2
+        quant = QuantParams((1.0,) * len(points), points, axis)
+        if index == 0 or shape[axis] != len(points):
+            raise EspgenError("zero points per row", node=node.name, place=point, hint="use one zero point per tensor")
+    old = builder.values[name].quant
+    if old is not None and old.zero_point == quant.zero_point and old.axis == quant.axis:
+        return name
+    return read_as(builder, name, quant, node)
+
+
+def _identity(builder: Builder, node: Node) -> None:
+    builder.symbols[node.outputs[0]] = builder.symbols[node.inputs[0]]
+
+
+def _cast(builder: Builder, node: Node) -> None:
+    """Integers cast to float mean themselves; casts between integer types keep the integers."""
+    symbol, value = builder.symbols[node.inputs[0]], builder.source.value(node.outputs[0])
+    if isinstance(symbol, Quantized) and value.dtype is not DType.BOOL and builder.values[symbol.name].dtype is not DType.BOOL:
+        if value.dtype.is_float:
+            name = read_as(builder, symbol.name, UNIT, node)
+        else:
+            name = builder.quantize(symbol, builder.quant(symbol.name), value.dtype, value.name, node)
+        builder.symbols[value.name] = Quantized(value.name, value.shape, name)
+        return
+    raise EspgenError(
+        f"Cast to {node.attrs['to']} at run time", node=node.name, place=f"tensor {node.inputs[0]!r}",
+        hint="use QuantizeLinear to make integers from real values",
+    )  # fmt: skip
+
+
+def _finish(builder: Builder) -> Graph:
+    """The graph, its outputs under the names the source graph gives them."""
+    for node in builder.nodes:  # what moved along inherits what its integers mean
+        if node.op in MOVEMENTS and builder.values[node.outputs[0]].quant is None:
+            quant = builder.values[node.inputs[0]].quant
+            for name in node.outputs:
+                if name and quant is not None:
+                    builder.values[name] = replace(builder.values[name], quant=quant)
+    renamed: dict[str, str] = {}
+    for output in builder.source.outputs:
+        name = _output(builder, output)
+        if name == output:
+            continue
+        fixed = name in builder.source.inputs or name in builder.constants or name in builder.source.outputs
+        if fixed or name in renamed or output in builder.values:
+            copy = builder.values[name]
+            builder.values[output] = replace(copy, name=output)
+            builder.emit(f"{output}/copy", "Requantize", (renamed.get(name, name),), (output,))
+            continue
+        renamed[name] = output
+        builder.values[output] = replace(builder.values.pop(name), name=output)
+        for index, node in enumerate(builder.nodes):
+            if name in node.inputs or name in node.outputs:
+                builder.nodes[index] = _with_name(node, name, output)
+    return _graph(builder)
+
+
+def _with_name(node: Node, old: str, new: str) -> Node:
+    inputs = tuple(new if name == old else name for name in node.inputs)
+    return replace(node, inputs=inputs, outputs=tuple(new if name == old else name for name in node.outputs))
+
+
+def _output(builder: Builder, output: str) -> str:
+    symbol = builder.symbols[output]
+    reader = Node("graph output", "the graph output", (output,), ())
+    if isinstance(symbol, Quantized):
+        return symbol.name
+    limits = _KNOWN_RANGES.get(symbol.node.op) if isinstance(symbol, Operation) else None
+    dtype = None
+    if isinstance(symbol, Function):
+        limits, dtype = _KNOWN_RANGES.get(symbol.expression[0]), builder.values[symbol.base].dtype
+    elif isinstance(symbol, Operation) and isinstance(symbol.operands[0], Quantized):
+        dtype = builder.values[symbol.operands[0].name].dtype
+    if limits is None or dtype is None or dtype is DType.INT32:
+        raise not_quantized(symbol, reader)
+    steps = 1 + dtype.maximum - dtype.minimum
+    middle = dtype.minimum if limits[0] == 0 else (dtype.minimum + dtype.maximum + 1) // 2
+    quant = QuantParams.tensor((limits[1] - limits[0]) / steps, middle)
+    return builder.quantize(symbol, quant, dtype, output, reader)
+
+
+def _graph(builder: Builder) -> Graph:
+    source = builder.source
+    for name in source.inputs:
+        if name not in builder.values:
+            raise EspgenError(
+                f"graph input {name!r} is never quantized",
+                place=f"tensor {name!r}",
+                hint="remove the unused input from the model",
+            )
+    empty = Graph(source.name, source.inputs, source.outputs, (), builder.values, builder.constants)
+    return empty.updated(nodes=_needed(builder.nodes, source.outputs))
+
+
+def _needed(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & set(node.outputs):
+            wanted.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
+
+
+_HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": absorb_concat,
+    "ConvInteger": _integer_product,
+    "DequantizeLinear": _dequantize_linear,
+    "Identity": _identity,
+    "MatMulInteger": _integer_product,
+    "PRelu": _prelu,
+    "QuantizeLinear": _quantize_linear,
+    "Relu": _clip,
+    "Split": absorb_split,
+    **dict.fromkeys(MOVEMENTS, absorb_movement),
+}
