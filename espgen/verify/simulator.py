@@ -1,0 +1,289 @@
+"""The ESP32-P4 simulator as a process: built on first use, started, talked to over its pseudo-terminal, stopped.
+
+The program itself is firmware/simulator/ (C++17, standard library only); docs/simulator.md describes the chip it
+models, its parameters and device registers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from espgen.errors import EspgenError, environment_error
+from espgen.resources import firmware_dir
+
+STOPPED_BY_ERROR = 121
+"""Exit status of a simulation that ended with an error instead of the firmware's own exit."""
+
+STOP_SECONDS = 10.0
+
+_FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-Wno-psabi")
+_PARALLEL = 2
+
+
+def cache_dir() -> Path:
+    """Folder for things built once: ``ESPGEN_CACHE``, or ``espgen`` in the user's cache folder."""
+    given = os.environ.get("ESPGEN_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "espgen"
+
+
+def host_compiler() -> tuple[str, ...]:
+    """Command of a C++ compiler for this machine: c++, g++ or clang++ on PATH, else zig from PyPI.
+
+    Raises:
+        EspgenError: (exit code 3) there is none.
+    """
+    for name in ("c++", "g++", "clang++"):
+        path = shutil.which(name)
+        if path:
+            return (path,)
+    if find_spec("ziglang") is not None:
+        return (sys.executable, "-m", "ziglang", "c++", "-fno-sanitize=undefined")
+    raise environment_error("no C++ compiler to build the simulator with", hint="pip install ziglang")
+
+
+def build_simulator(compiler: Sequence[str] | None = None) -> Path:
+    """Path of the simulator program, built now if this version of its sources was not built before.
+
+    Args:
+        compiler: command to use instead of `host_compiler()`.
+
+    Raises:
+        EspgenError: (exit code 3) no compiler, or it fails.
+    """
+    folder = firmware_dir() / "simulator"
+    command = tuple(compiler) if compiler is not None else host_compiler()
+    sources = sorted(folder.glob("*.cpp"))
+    digest = hashlib.sha256(repr((command, _FLAGS)).encode())
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".cpp", ".h", ".inc"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    program = cache_dir() / f"p4sim-{digest.hexdigest()[:16]}"
+    if program.exists():
+        return program
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
+        objects = [Path(scratch) / f"{source.stem}.o" for source in sources]
+        steps = [
+            (*command, *_FLAGS, "-c", str(source), "-o", str(target))
+            for source, target in zip(sources, objects, strict=True)
+        ]
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            list(pool.map(_compile, steps))
+        built = Path(scratch) / "p4sim"
+        _compile((*command, *map(str, objects), "-o", str(built)))
+        os.replace(built, program)  # atomic: somebody else may be building the same thing
+    return program
+
+
+def _compile(command: Sequence[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise environment_error(
+            f"the simulator does not compile: {result.stderr.strip()[-2000:]}",
+            place=command[-3],
+            hint="a C++17 compiler is needed; pip install ziglang gives one",
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the simulator runs.
+
+    Attributes:
+        memory_model: caches and PSRAM cost cycles ("cold"); off, only the core does ("warm"). Firmware may switch it.
+        l2_kb: size of the L2 cache, 128 or 256 KB, taken from the bottom of internal RAM.
+        parameters: model numbers by name (``p4sim --parameters`` lists them with their defaults).
+        max_cycles: stop with an error when a core gets there.
+        guards: address ranges [start, end) whose loads and stores stop the simulation with an error.
+        profile: file for cycles, instructions and stalls per function.
+    """
+
+    memory_model: bool = True
+    l2_kb: int = 128
+    parameters: Mapping[str, float] | None = None
+    max_cycles: int | None = None
+    guards: Sequence[tuple[int, int]] = ()
+    profile: Path | None = None
+
+    def arguments(self) -> list[str]:
+        """Command-line arguments."""
+        words = ["--memory-model", "on" if self.memory_model else "off", "--l2", str(self.l2_kb)]
+        for name, value in sorted((self.parameters or {}).items()):
+            words += ["--param", f"{name}={value!r}"]
+        if self.max_cycles is not None:
+            words += ["--max-cycles", str(self.max_cycles)]
+        for start, end in self.guards:
+            words += ["--guard", f"{start:#x}:{end:#x}"]
+        if self.profile is not None:
+            words += ["--profile", str(self.profile)]
+        return words
+
+
+class Simulator:
+    """A running simulator whose UART is the pseudo-terminal `port`; a context manager.
+
+    Raises:
+        EspgenError: (exit code 3) the simulator cannot be built or started, or it stopped with an error while the
+            caller talked to it.
+    """
+
+    def __init__(self, elf: str | Path, options: Options | None = None) -> None:
+        self._elf = Path(elf)
+        self._options = options or Options()
+        self._process: subprocess.Popen[str] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._port: str | None = None
+        self._errors = ""
+        self._statistics: dict[str, Any] | None = None
+
+    @property
+    def port(self) -> str:
+        """Path of the pseudo-terminal; pyserial opens it like a board's port."""
+        if self._port is None:
+            raise EspgenError("the simulator is not running", place=str(self._elf))
+        return self._port
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts the process and waits until its port exists."""
+        program = build_simulator()
+        self._scratch = tempfile.TemporaryDirectory(prefix="espgen-simulator-")
+        command = [str(program), "--elf", str(self._elf), "--uart", "pty", *self._options.arguments()]
+        command += ["--statistics", str(self._file("statistics.json"))]
+        with self._file("errors.txt").open("w") as errors:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            message = self.errors().splitlines()
+            self.stop()
+            raise environment_error(
+                f"the simulator did not start: {message[0] if message else ''}", place=str(self._elf)
+            )
+        self._port = json.loads(line)["pty"]
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the firmware to end and returns the exit status.
+
+        Raises:
+            EspgenError: it still runs after `timeout` seconds.
+        """
+        if self._process is None:
+            raise EspgenError("the simulator is not running", place=str(self._elf))
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise EspgenError(f"the simulated firmware still runs after {timeout} s", place=str(self._elf)) from None
+
+    def errors(self) -> str:
+        """What the simulator wrote to its standard error: why it stopped, and the firmware's debug characters."""
+        if self._scratch is not None and self._file("errors.txt").exists():
+            self._errors = self._file("errors.txt").read_text(errors="replace").strip()
+        return self._errors
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters at the end (see docs/simulator.md); stops the simulator if it runs."""
+        self.stop()
+        if self._statistics is None:
+            raise EspgenError("the simulator left no statistics", place=str(self._elf))
+        return self._statistics
+
+    def stop(self) -> None:
+        """Ends the process, if it runs, and collects its statistics."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._process = None
+            self._port = None
+        if self._scratch is not None:
+            self.errors()
+            if self._file("statistics.json").exists():
+                self._statistics = json.loads(self._file("statistics.json").read_text())
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _file(self, name: str) -> Path:
+        assert self._scratch is not None
+        return Path(self._scratch.name) / name
+
+    def __enter__(self) -> Simulator:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        died = self._process is not None and self._process.poll() == STOPPED_BY_ERROR
+        self.stop()
+        if died and isinstance(error, EspgenError):
+            # The link's error is only the consequence.
+            raise environment_error(
+                f"the simulator stopped: {self._errors[-2000:]}",
+                hint="this is a defect of the generated firmware or of the simulator: please report it",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished simulation: exit status, UART output, standard error, statistics."""
+
+    status: int
+    output: bytes
+    errors: str
+    statistics: dict[str, Any]
+
+
+def simulate(
+    elf: str | Path, options: Options | None = None, *, uart_input: bytes = b"", timeout: float = 600
+) -> Result:
+    """Runs a program from start to exit, without a pseudo-terminal.
+
+    Raises:
+        EspgenError: the simulator cannot be built, the ELF file is no good, or it runs longer than `timeout` seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="espgen-simulator-") as scratch:
+        statistics = Path(scratch) / "statistics.json"
+        command = [str(build_simulator()), "--elf", str(elf), "--uart", "stdio", *(options or Options()).arguments()]
+        try:
+            done = subprocess.run(
+                [*command, "--statistics", str(statistics)],
+                input=uart_input,
+                capture_output=True,
+                check=False,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            raise EspgenError(f"the simulated program still runs after {timeout} s", place=str(elf)) from None
+        errors = done.stderr.decode(errors="replace")
+        if not statistics.exists():
+            raise EspgenError(f"the simulator did not start: {errors.strip()[:200]}", place=str(elf))
+        return Result(done.returncode, done.stdout, errors, json.loads(statistics.read_text()))

@@ -1,0 +1,175 @@
+// Basic blocks: decoding, static schedule, cache of blocks.
+#include <algorithm>
+
+#include "machine.h"
+
+namespace p4 {
+namespace {
+
+constexpr uint32_t kLongestBlock = 64;
+
+struct Schedule {
+  uint32_t cycles;
+  Carry fall, taken;
+};
+
+// In-order issue, one instruction per cycle at best: an instruction waits until the registers it
+// reads are ready. `carry` says which registers are not ready when the first one could issue.
+Schedule Simulate(const std::vector<Timing>& timing, uint32_t taken_cycles, const Carry& carry,
+                  std::vector<Op>* ops) {
+  uint32_t ready[kTimedRegisters] = {};
+  for (const auto& [reg, left] : carry) ready[reg] = left;
+  uint32_t now = 0;
+  for (size_t i = 0; i < timing.size(); ++i) {
+    const Timing& t = timing[i];
+    for (int k = 0; k < t.read_count; ++k) now = std::max(now, ready[t.reads[k]]);
+    if (ops != nullptr) (*ops)[i].issue = static_cast<uint16_t>(now);
+    now += t.cycles;
+    for (int k = 0; k < t.write_count; ++k) ready[t.writes[k]] = now + t.latency;
+  }
+  Schedule schedule = {now, {}, {}};
+  for (int reg = 0; reg < kTimedRegisters; ++reg) {
+    const auto id = static_cast<uint8_t>(reg);
+    if (ready[reg] > now) schedule.fall.emplace_back(id, ready[reg] - now);
+    if (ready[reg] > now + taken_cycles) {
+      schedule.taken.emplace_back(id, ready[reg] - now - taken_cycles);
+    }
+  }
+  return schedule;
+}
+
+bool Fetch(const Machine& machine, uint32_t pc, uint32_t& word, uint32_t& length) {
+  const uint8_t* host = machine.Translate(pc, false);
+  if ((pc & 1) != 0 || host == nullptr) return false;
+  uint16_t low;
+  memcpy(&low, host, 2);
+  word = low;
+  length = (low & 3) == 3 ? 4 : 2;
+  if (length == 4) {
+    host = machine.Translate(pc + 2, false);
+    if (host == nullptr) return false;
+    uint16_t high;
+    memcpy(&high, host, 2);
+    word |= static_cast<uint32_t>(high) << 16;
+  }
+  return true;
+}
+
+}  // namespace
+
+void EndBlockHandler(Core& c, const Op* o) {
+  c.pc = static_cast<uint32_t>(o->imm);
+  c.taken = 0;
+}
+
+std::unique_ptr<Block> BuildBlock(Machine& machine, Core& core, uint32_t start, uint32_t limit) {
+  auto block = std::make_unique<Block>();
+  block->pc = start;
+  uint32_t pc = start;
+  bool branch = false, terminated = false;
+  while (block->count < limit && !terminated) {
+    Op op;
+    Timing timing;
+    uint32_t word = 0, length = 0;
+    bool known = Fetch(machine, pc, word, length);
+    op.word = word;
+    op.offset = static_cast<uint16_t>(pc - start);
+    if (known) {
+      const uint32_t full = length == 2 ? ExpandCompressed(static_cast<uint16_t>(word)) : word;
+      known =
+          full != 0 && (DecodeBase(core, pc, full, length, machine.parameters, op, timing) ||
+                        (length == 4 && DecodePie(core, pc, word, machine.parameters, op, timing)));
+    }
+    if (!known) {
+      op.handler = StopHandler;
+      timing = Timing();
+      timing.terminator = true;
+    }
+    if (timing.terminator && timing.branch) branch = true;
+    terminated = timing.terminator;
+    block->ops.push_back(op);
+    block->timing.push_back(timing);
+    ++block->count;
+    block->last = pc;
+    pc += length;
+    if (machine.loop_ends.count(block->last) != 0) {
+      block->loop_end = true;
+      break;
+    }
+  }
+  Op end;
+  end.handler = EndBlockHandler;
+  end.imm = static_cast<int32_t>(pc);
+  end.offset = static_cast<uint16_t>(pc - start);
+  block->ops.push_back(end);
+  block->bytes = pc - start;
+  block->taken_cycles = branch ? static_cast<uint32_t>(machine.taken_cycles) : 0;
+  const Schedule schedule = Simulate(block->timing, block->taken_cycles, Carry(), &block->ops);
+  block->cycles = schedule.cycles;
+  block->ops.back().issue = static_cast<uint16_t>(schedule.cycles);
+  block->carry_fall = machine.InternCarry(schedule.fall);
+  block->carry_taken = machine.InternCarry(schedule.taken);
+  block->profile = machine.ProfileOf(start);
+  block->enters_function = block->profile->start == start;
+  return block;
+}
+
+void UpdateMemo(Machine& machine, Block& block, int carry) {
+  const Schedule schedule = Simulate(block.timing, block.taken_cycles,
+                                     machine.carries[static_cast<size_t>(carry)], nullptr);
+  block.memo_carry = carry;
+  block.memo_extra = static_cast<int>(schedule.cycles - block.cycles);
+  block.memo_fall = machine.InternCarry(schedule.fall);
+  block.memo_taken = machine.InternCarry(schedule.taken);
+}
+
+int Machine::InternCarry(const Carry& carry) {
+  const auto [place, added] = carry_ids.emplace(carry, static_cast<int>(carries.size()));
+  if (added) carries.push_back(carry);
+  return place->second;
+}
+
+Block* Machine::FindBlock(Core& core, uint32_t pc) {
+  Block*& recent = core.recent[(pc >> 1) & 4095];
+  if (recent != nullptr && recent->pc == pc) return recent;
+  const auto found = core.blocks.find(pc);
+  if (found != core.blocks.end()) return recent = found->second.get();
+  // Building may split other blocks, so look nothing up before it.
+  std::unique_ptr<Block> block = BuildBlock(*this, core, pc, kLongestBlock);
+  Block* raw = block.get();
+  core.blocks[pc] = std::move(block);
+  return core.recent[(pc >> 1) & 4095] = raw;
+}
+
+void Machine::NoteLoopEnd(uint32_t address) {
+  if (!loop_ends.emplace(address, true).second) return;
+  for (Core& core : cores) core.SplitBlocksAt(address);
+}
+
+void Core::FlushBlocks() {
+  for (auto& [pc_of_block, each] : blocks) {
+    each->next[0] = each->next[1] = nullptr;
+    retired.push_back(std::move(each));
+  }
+  blocks.clear();
+  std::fill(std::begin(recent), std::end(recent), nullptr);
+}
+
+void Core::SplitBlocksAt(uint32_t address) {
+  bool found = false;
+  for (const auto& [start, each] : blocks) {
+    found = found || (start <= address && address < start + each->bytes);
+  }
+  if (found) FlushBlocks();
+}
+
+void Core::SetCfg(uint32_t value) {
+  cfg = value;
+  rounding = (value >> 4) & 15;
+  load_mask = (value & 2) != 0 ? ~0u : ~15u;
+  load64_mask = (value & 2) != 0 ? ~0u : ~7u;
+  store_mask = (value & 1) != 0 ? ~0u : ~15u;
+  store64_mask = (value & 1) != 0 ? ~0u : ~7u;
+}
+
+}  // namespace p4

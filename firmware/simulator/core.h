@@ -1,0 +1,154 @@
+// State of one core, decoded instructions and basic blocks.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace p4 {
+
+struct Core;
+struct Machine;
+struct Op;
+
+// Handlers execute one instruction and tail-call the next one; the last one of a block returns.
+using Handler = void (*)(Core&, const Op*);
+
+// One decoded instruction. Register x0 as a destination is index 32, a slot nobody reads.
+struct Op {
+  Handler handler = nullptr;
+  int32_t imm = 0;
+  uint8_t rd = 0, rs1 = 0, rs2 = 0, rs3 = 0;
+  uint8_t qu = 0, qv = 0, qx = 0, qy = 0, qz = 0, qw = 0;
+  uint8_t sel = 0, sel2 = 0;
+  uint16_t offset = 0;  // bytes from the block's start
+  uint16_t issue = 0;   // cycles from the block's start to this instruction's issue
+  uint32_t word = 0;    // low half only for compressed instructions
+};
+
+// Register numbers of the timing model: x 0-31, f 32-63, q 64-71, QACC 72, XACC 73.
+constexpr int kFloatBase = 32;
+constexpr int kVectorBase = 64;
+constexpr int kQacc = 72;
+constexpr int kXacc = 73;
+constexpr int kTimedRegisters = 74;
+
+// What the timing model needs to know about an instruction.
+struct Timing {
+  uint8_t reads[8];
+  uint8_t read_count = 0;
+  uint8_t writes[2];
+  uint8_t write_count = 0;
+  uint8_t latency = 0;  // cycles after issue + cycles before the written registers may be read
+  uint8_t cycles = 1;
+  bool branch = false;      // costs taken_branch when taken
+  bool terminator = false;  // ends the block
+  void Read(int reg) { reads[read_count++] = static_cast<uint8_t>(reg); }
+  void Write(int reg) { writes[write_count++] = static_cast<uint8_t>(reg); }
+  // Integer destination as in Op: 32 means x0, which nobody waits for.
+  void WriteInteger(int reg) {
+    if (reg < 32) Write(reg);
+  }
+};
+
+// Registers not ready yet at the end of a block: (register, cycles left), kept sorted.
+using Carry = std::vector<std::pair<uint8_t, uint8_t>>;
+
+struct FunctionProfile {
+  std::string name;
+  uint32_t start = 0, end = 0;
+  uint64_t calls = 0, cycles = 0, instructions = 0, stalls = 0;
+};
+
+struct Block {
+  uint32_t pc = 0;
+  uint32_t count = 0;  // instructions
+  uint32_t bytes = 0;
+  uint32_t last = 0;      // address of the last instruction
+  bool loop_end = false;  // the last instruction ends a hardware loop
+  uint32_t cycles = 0;    // from first issue to the next block's first issue, branch not taken
+  uint32_t taken_cycles = 0;
+  bool enters_function = false;
+  int carry_fall = 0, carry_taken = 0;  // ids of what the block leaves behind
+  FunctionProfile* profile = nullptr;
+  Block* next[2] = {nullptr, nullptr};  // fall through, taken
+  // Result of the last carry seen at entry.
+  int memo_carry = 0, memo_extra = 0, memo_fall = 0, memo_taken = 0;
+  std::vector<Op> ops;
+  std::vector<Timing> timing;
+};
+
+enum class Wait : uint8_t { kNone, kParked, kBarrier, kMailbox };
+
+// Simulation ends: guest exit, error or limit. `error` is empty for a guest exit.
+struct Stop {
+  std::string error;
+  int status = 0;
+  uint32_t address = 0;
+  bool has_address = false;
+};
+
+// The core has to wait for the other one; `retry` re-executes the instruction afterwards.
+struct Yield {
+  const Op* op;
+  bool retry;
+};
+
+struct alignas(64) Core {
+  // Hot state.
+  uint32_t x[33] = {};
+  uint32_t pc = 0;
+  uint32_t taken = 0;
+  bool memory_model = true;
+  uint32_t load_mask = ~15u;  // 128-bit loads; ~0 with CFG.mis_ld
+  uint32_t store_mask = ~15u;
+  uint32_t load64_mask = ~7u;
+  uint32_t store64_mask = ~7u;
+  Machine* machine = nullptr;
+  Block* block = nullptr;
+  uint64_t cycles = 0;  // at the start of the current block, plus its dynamic stalls
+  uint64_t instructions = 0;
+  uint64_t stalls = 0;      // cycles lost to memory
+  uint64_t contention = 0;  // in 1/1000 cycle
+  // PIE.
+  alignas(64) uint8_t qacc[64] = {};
+  alignas(16) uint8_t q[8][16] = {};
+  alignas(16) uint8_t scratch[16] = {};  // value of a slow 128-bit load
+  uint64_t xacc = 0;                     // 40 bits
+  uint32_t sar = 0, sar_byte = 0, cfg = 0, fft_bit_width = 0, perf = 0;
+  uint8_t rounding = 0;  // CFG.vxrm
+  alignas(16) uint8_t ua_state[16] = {};
+  // Hardware loops.
+  uint32_t loop_start[2] = {}, loop_end[2] = {}, loop_count[2] = {};
+  // Float.
+  uint32_t f[32] = {};
+  uint32_t frm = 0;
+  // Control and status.
+  bool pie_on = false;
+  uint32_t mstatus = 0, loop_state = 0;
+  uint32_t scratch_csr[8] = {};
+  uint32_t reservation = 0, reservation_value = 0;
+  bool reserved = false;
+  int id = 0;
+  int carry = 0;
+  Wait wait = Wait::kParked;
+  uint32_t copy_source = 0, copy_destination = 0, copy_length = 0;  // banked registers
+  uint32_t latched_high = 0;
+  Block* recent[4096] = {};  // direct-mapped by address
+  std::unordered_map<uint32_t, std::unique_ptr<Block>> blocks;
+  std::vector<std::unique_ptr<Block>> retired;  // flushed while they may still run
+
+  bool FloatOn() const { return (mstatus & 0x6000u) != 0; }
+  uint64_t Now(const Op* op) const { return cycles + op->issue; }
+  uint32_t Address(const Op* op) const { return block->pc + op->offset; }
+  void SetCfg(uint32_t value);
+  void FlushBlocks();
+  // Drops blocks that hold `address` as anything but their last instruction.
+  void SplitBlocksAt(uint32_t address);
+};
+
+}  // namespace p4

@@ -1,0 +1,215 @@
+// The chip: memory, caches, devices, two cores.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core.h"
+#include "parameters.h"
+
+namespace p4 {
+
+constexpr uint32_t kInternalBase = 0x4FF00000;
+constexpr uint32_t kInternalSize = 768 * 1024;
+constexpr uint32_t kPsramBase = 0x48000000;
+constexpr uint32_t kFlashBase = 0x40000000;
+constexpr uint32_t kUartBase = 0x500CA000;
+constexpr uint32_t kDeviceBase = 0x5FFF0000;
+constexpr uint32_t kPageBits = 12;
+constexpr uint32_t kEmptyLine = ~0u;
+
+class Uart;
+
+enum GuardKind : uint8_t { kGuardLoads = 1, kGuardStores = 2 };
+struct Guard {
+  uint32_t start, end;
+  uint8_t kind;
+};
+
+// Tag arrays in most-recently-used order; an entry is line << 1 | dirty.
+struct Cache {
+  uint32_t set_mask = 0;
+  uint32_t ways = 0;
+  uint32_t line_bits = 6;
+  std::vector<uint32_t> entries;
+  uint64_t misses = 0, dirty_evictions = 0;
+  void Configure(uint32_t size, uint32_t way_count, uint32_t line);
+  void Empty();
+};
+
+struct Copy {
+  uint32_t source, destination, length;
+  uint64_t start, done;
+  std::vector<uint8_t> data;
+};
+
+struct CopyEngine {
+  std::deque<Copy> queue;  // started, not waited for
+  uint32_t started = 0, finished = 0;
+  uint64_t free_at = 0;
+  uint64_t bytes = 0, wait_cycles = 0;
+};
+
+struct Options {
+  std::string elf, statistics, profile, uart = "pty", uart_input;
+  bool memory_model = true;
+  uint64_t max_cycles = ~0ull;
+  std::vector<Guard> guards;
+  Parameters parameters;
+};
+
+struct Machine {
+  explicit Machine(const Options& options);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  // Runs until something stops; returns why.
+  Stop Run();
+  // Runs one core until its cycle counter reaches `until` or it waits. Throws Stop.
+  void RunCore(Core& core, uint64_t until);
+  void LoadElf(const std::string& path);
+
+  // Memory.
+  void Map(uint32_t base, uint8_t* host, uint32_t size, bool writable);
+  void AddGuard(const Guard& guard);
+  void ClearGuards();
+  uint8_t* Translate(uint32_t address, bool write) const;  // null if nothing is mapped there
+  // Any size and alignment, bytes little-endian; devices for 1, 2, 4-byte accesses. Throw Stop.
+  void SlowLoad(Core& core, const Op* op, uint32_t address, uint32_t size, uint8_t* out);
+  void SlowStore(Core& core, const Op* op, uint32_t address, uint32_t size, const uint8_t* in);
+  uint32_t DeviceLoad(Core& core, const Op* op, uint32_t address);
+  void DeviceStore(Core& core, const Op* op, uint32_t address, uint32_t value);
+
+  // Memory model. Both add to core.cycles and core.stalls.
+  void Miss(Core& core, uint32_t address, bool write);
+  void EmptyCaches();
+  void FinishCopies(Core& core, const Op* op, uint32_t ticket);
+  void StartCopy(Core& core, const Op* op);
+
+  // Decoding.
+  Block* FindBlock(Core& core, uint32_t pc);
+  void NoteLoopEnd(uint32_t address);
+  int InternCarry(const Carry& carry);
+  FunctionProfile* ProfileOf(uint32_t pc);
+
+  std::string StatisticsJson(const Stop& stop) const;
+  std::string ProfileJson() const;
+
+  Options options;
+  Parameters parameters;
+  Core cores[2];
+  uint8_t** read_pages;  // 2^20 entries
+  uint8_t** write_pages;
+  Cache l1, l2;
+  int l1_miss_cycles, l2_miss_cycles, flash_miss_cycles, write_back_cycles, evict_cycles,
+      hold_cycles, misaligned_cycles, taken_cycles;
+  uint32_t contention_unit = 0;  // 1/1000 cycles per access while both cores run
+  CopyEngine copy;
+  std::unique_ptr<Uart> uart;
+  std::vector<Guard> guards;
+  std::deque<uint32_t> mailbox[2];
+  uint32_t core1_entry = 0, core1_stack = 0;
+  uint32_t guard_start = 0, guard_end = 0;
+  uint64_t latched[2] = {0, 0};
+  uint64_t misaligned_accesses = 0;
+  std::unordered_map<uint32_t, bool> loop_ends;
+  std::vector<Carry> carries;
+  std::map<Carry, int> carry_ids;
+  std::vector<FunctionProfile> functions;  // sorted by start; the last one collects the rest
+  uint32_t entry = 0;
+
+ private:
+  struct Region {
+    uint32_t base, size;
+    uint8_t* host;
+    bool writable;
+  };
+  void SetPages(const Region& region);
+  void CheckGuards(uint32_t address, uint32_t size, bool write) const;
+  std::vector<Region> regions_;
+};
+
+// Decode and block building (decode.cpp).
+bool DecodeBase(Core& core, uint32_t pc, uint32_t word, uint32_t length,
+                const Parameters& parameters, Op& op, Timing& timing);
+uint32_t ExpandCompressed(uint16_t word);  // 0 if illegal
+// Stops by name for instructions without verified semantics: sets op.handler to a stopping one.
+bool DecodePie(Core& core, uint32_t pc, uint32_t word, const Parameters& parameters, Op& op,
+               Timing& timing);
+std::unique_ptr<Block> BuildBlock(Machine& machine, Core& core, uint32_t pc, uint32_t limit);
+void StopHandler(Core& core, const Op* op);
+void EndBlockHandler(Core& core, const Op* op);
+
+// Set by signals: the run ends at the next slice.
+extern volatile std::sig_atomic_t interrupted;
+
+// Entry points of other modes.
+int StepMode(const std::string& input, const std::string& output);
+int DisassembleMode();
+std::string Disassemble(uint32_t word, uint32_t pc);
+const char* PieName(uint32_t word);
+
+// Access to memory with the memory model, for handlers.
+inline void Touch(Core& core, uint32_t address, bool write) {
+  Machine& machine = *core.machine;
+  const uint32_t line = address >> 6;
+  uint32_t* set = &machine.l1.entries[(line & machine.l1.set_mask) * machine.l1.ways];
+  if ((set[0] >> 1) == line) {
+    set[0] |= write;
+  } else {
+    machine.Miss(core, address, write);
+  }
+}
+
+template <class T>
+inline bool FastPage(uint8_t* const* pages, uint32_t address) {
+  return (address & (sizeof(T) - 1)) == 0 && pages[address >> kPageBits] != nullptr;
+}
+
+template <class T>
+T SlowLoadValue(Core& core, const Op* op, uint32_t address) __attribute__((noinline));
+template <class T>
+T SlowLoadValue(Core& core, const Op* op, uint32_t address) {
+  core.machine->SlowLoad(core, op, address, sizeof(T), core.scratch);
+  T value;
+  memcpy(&value, core.scratch, sizeof(T));
+  return value;
+}
+
+template <class T>
+void SlowStoreValue(Core& core, const Op* op, uint32_t address, T value) __attribute__((noinline));
+template <class T>
+void SlowStoreValue(Core& core, const Op* op, uint32_t address, T value) {
+  core.machine->SlowStore(core, op, address, sizeof(T), reinterpret_cast<const uint8_t*>(&value));
+}
+
+template <class T>
+inline T Load(Core& core, const Op* op, uint32_t address) {
+  uint8_t* page = core.machine->read_pages[address >> kPageBits];
+  if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) {
+    return SlowLoadValue<T>(core, op, address);
+  }
+  if (core.memory_model) Touch(core, address, false);
+  T value;
+  memcpy(&value, page + (address & ((1u << kPageBits) - 1)), sizeof(T));
+  return value;
+}
+
+template <class T>
+inline void Store(Core& core, const Op* op, uint32_t address, T value) {
+  uint8_t* page = core.machine->write_pages[address >> kPageBits];
+  if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) {
+    SlowStoreValue<T>(core, op, address, value);
+    return;
+  }
+  if (core.memory_model) Touch(core, address, true);
+  memcpy(page + (address & ((1u << kPageBits) - 1)), &value, sizeof(T));
+}
+
+}  // namespace p4

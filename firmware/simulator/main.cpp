@@ -1,0 +1,146 @@
+// p4sim: command line of the ESP32-P4 simulator.
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+#include "machine.h"
+#include "uart.h"
+
+namespace p4 {
+namespace {
+
+constexpr char kUsage[] =
+    "p4sim --elf FILE [options]\n"
+    "  --uart pty|stdio|none|file:PATH   UART0's host side (default pty: its path is printed "
+    "first)\n"
+    "  --uart-input PATH                 bytes UART0 receives\n"
+    "  --memory-model on|off             caches and PSRAM cost cycles (default on)\n"
+    "  --l2 128|256                      L2 cache in KB, taken from internal RAM (default 128)\n"
+    "  --param NAME=VALUE                any number of the model\n"
+    "  --max-cycles N                    stop when a core gets there\n"
+    "  --guard START:END[:loads|stores]  accesses there stop the simulation\n"
+    "  --statistics FILE                 JSON at exit (default: standard output's last line)\n"
+    "  --profile FILE                    JSON with cycles, instructions, stalls per function\n"
+    "p4sim --step IN OUT                 one instruction per record\n"
+    "p4sim --disasm                      PIE words in hexadecimal on standard input\n"
+    "p4sim --parameters                  names and defaults as JSON\n"
+    "Exit status: the guest's; 121 stopped by an error; 122 usage or input error.\n";
+
+constexpr int kStopped = 121;
+constexpr int kUsageError = 122;
+
+Guard ParseGuard(const std::string& text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos) throw std::runtime_error("expected START:END: " + text);
+  const size_t second = text.find(':', colon + 1);
+  const std::string kind = second == std::string::npos ? "" : text.substr(second + 1);
+  Guard guard;
+  guard.start = static_cast<uint32_t>(std::stoul(text.substr(0, colon), nullptr, 0));
+  guard.end = static_cast<uint32_t>(std::stoul(text.substr(colon + 1), nullptr, 0));
+  guard.kind = kind == "loads" ? kGuardLoads : kind == "stores" ? kGuardStores : 3;
+  return guard;
+}
+
+Options ParseOptions(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    if (i + 1 >= argc) throw std::runtime_error("missing value of " + name);
+    const std::string value = argv[++i];
+    if (name == "--elf") {
+      options.elf = value;
+    } else if (name == "--uart") {
+      options.uart = value;
+    } else if (name == "--uart-input") {
+      options.uart_input = value;
+    } else if (name == "--memory-model") {
+      if (value != "on" && value != "off") throw std::runtime_error("--memory-model on|off");
+      options.memory_model = value == "on";
+    } else if (name == "--l2") {
+      options.parameters.Set("l2_size=" + std::to_string(std::stoul(value) * 1024));
+    } else if (name == "--param") {
+      options.parameters.Set(value);
+    } else if (name == "--max-cycles") {
+      options.max_cycles = std::stoull(value);
+    } else if (name == "--guard") {
+      options.guards.push_back(ParseGuard(value));
+    } else if (name == "--statistics") {
+      options.statistics = value;
+    } else if (name == "--profile") {
+      options.profile = value;
+    } else {
+      throw std::runtime_error("unknown option " + name);
+    }
+  }
+  if (options.elf.empty()) throw std::runtime_error("--elf is missing");
+  return options;
+}
+
+void WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text << "\n";
+  if (!file) throw std::runtime_error(path + ": cannot be written");
+}
+
+void OnSignal(int) { interrupted = 1; }
+
+int Simulate(const Options& options) {
+  Machine machine(options);
+  machine.LoadElf(options.elf);
+  machine.uart = std::make_unique<Uart>(options.uart, options.uart_input);
+  if (!machine.uart->pty_path().empty()) {
+    printf("{\"pty\": \"%s\"}\n", machine.uart->pty_path().c_str());
+    fflush(stdout);
+  }
+  struct sigaction action = {};
+  action.sa_handler = OnSignal;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  const Stop stop = machine.Run();
+  machine.uart->Flush(true);
+  if (!options.profile.empty()) WriteFile(options.profile, machine.ProfileJson());
+  const std::string statistics = machine.StatisticsJson(stop);
+  if (!options.statistics.empty()) {
+    WriteFile(options.statistics, statistics);
+  } else {
+    fprintf(options.uart == "stdio" ? stderr : stdout, "%s\n", statistics.c_str());
+  }
+  if (stop.error.empty()) return stop.status;
+  fprintf(stderr, "p4sim: %s\n", stop.error.c_str());
+  return kStopped;
+}
+
+int Main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "--help";
+  if (mode == "--step" && argc == 4) return StepMode(argv[2], argv[3]);
+  if (mode == "--disasm") return DisassembleMode();
+  if (mode == "--parameters") {
+    std::string json;
+    for (const auto& [name, value] : Parameters().All()) {
+      char text[80];
+      snprintf(text, sizeof text, "%s\"%s\": %.10g", json.empty() ? "" : ", ", name.c_str(), value);
+      json += text;
+    }
+    printf("{%s}\n", json.c_str());
+    return 0;
+  }
+  if (mode == "--help") {
+    fputs(kUsage, stdout);
+    return 0;
+  }
+  return Simulate(ParseOptions(argc, argv));
+}
+
+}  // namespace
+}  // namespace p4
+
+int main(int argc, char** argv) {
+  try {
+    return p4::Main(argc, argv);
+  } catch (const std::exception& error) {
+    fprintf(stderr, "p4sim: %s\n%s", error.what(), p4::kUsage);
+    return p4::kUsageError;
+  }
+}

@@ -1,0 +1,178 @@
+// PIE semantics are organised by family; every family registers its handlers by mnemonic.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <unordered_map>
+
+#include "machine.h"
+
+namespace p4::pie {
+
+// Which operands an instruction reads, and which of its results come from memory: load-use stalls.
+enum Use : uint32_t {
+  kReadsQu = 1u << 0,
+  kReadsQv = 1u << 1,
+  kReadsQx = 1u << 2,
+  kReadsQy = 1u << 3,
+  kReadsQz = 1u << 4,
+  kReadsQw = 1u << 5,
+  kReadsRs1 = 1u << 6,
+  kReadsRs2 = 1u << 7,
+  kReadsQacc = 1u << 8,  // not set for MACs: they take the accumulator without a stall
+  kReadsXacc = 1u << 9,
+  kLoadsQu = 1u << 10,
+  kLoadsQz = 1u << 11,
+  kLoadsQacc = 1u << 12,
+  kLoadsXacc = 1u << 13,
+  kIsTerminator = 1u << 14,
+};
+
+struct Entry {
+  Handler handler;
+  uint32_t use;
+};
+using Registry = std::unordered_map<std::string, Entry>;
+
+void RegisterMac(Registry& registry);
+void RegisterArithmetic(Registry& registry);
+void RegisterMultiply(Registry& registry);
+void RegisterCompare(Registry& registry);
+void RegisterMemory(Registry& registry);
+void RegisterLayout(Registry& registry);
+void RegisterAccumulator(Registry& registry);
+void RegisterScalar(Registry& registry);
+void RegisterLoops(Registry& registry);
+
+// Vector of kBytes bytes with lanes of type T.
+template <class T, int kBytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kBytes)));
+};
+template <class T, int kBytes = 16>
+using Vec = typename VectorOf<T, kBytes>::type;
+using Bytes = Vec<uint8_t>;
+
+template <class V>
+inline V Get(const uint8_t* from) {
+  V value;
+  memcpy(&value, from, sizeof(V));
+  return value;
+}
+template <class V>
+inline void Put(uint8_t* to, V value) {
+  memcpy(to, &value, sizeof(V));
+}
+
+// Lanes as plain arrays, for loops.
+template <class T>
+struct Lanes {
+  static constexpr int kCount = 16 / static_cast<int>(sizeof(T));
+  T lane[kCount];
+  explicit Lanes(const uint8_t* from) { memcpy(lane, from, 16); }
+  Lanes() = default;
+  void Store(uint8_t* to) const { memcpy(to, lane, 16); }
+};
+
+template <class T>
+inline T Saturate(int64_t value) {
+  constexpr int64_t low = std::numeric_limits<T>::min();
+  constexpr int64_t high = std::numeric_limits<T>::max();
+  return static_cast<T>(value < low ? low : value > high ? high : value);
+}
+
+template <class T>
+constexpr const char* TypeName() {
+  if (std::is_same_v<T, int8_t>) return "s8";
+  if (std::is_same_v<T, int16_t>) return "s16";
+  if (std::is_same_v<T, int32_t>) return "s32";
+  if (std::is_same_v<T, uint8_t>) return "u8";
+  if (std::is_same_v<T, uint16_t>) return "u16";
+  return "u32";
+}
+
+// Memory halves of instructions: Fetch before the operation, Finish after it.
+struct NoMemory {
+  struct Value {};
+  static Value Fetch(Core&, const Op*) { return {}; }
+  static void Finish(Core&, const Op*, Value) {}
+};
+
+struct ByImmediate {
+  static uint32_t Step(const Core&, const Op* o) { return static_cast<uint32_t>(o->imm); }
+};
+struct ByRegister {
+  static uint32_t Step(const Core& c, const Op* o) { return c.x[o->rs2]; }
+};
+struct By16 {
+  static uint32_t Step(const Core&, const Op*) { return 16; }
+};
+
+inline Bytes Load128(Core& c, const Op* o, uint32_t address) {
+  return Load<Bytes>(c, o, address & c.load_mask);
+}
+inline void Store128(Core& c, const Op* o, uint32_t address, Bytes value) {
+  Store<Bytes>(c, o, address & c.store_mask, value);
+}
+
+template <class Step>
+struct FusedLoad {
+  using Value = Bytes;
+  static Value Fetch(Core& c, const Op* o) {
+    const uint32_t address = c.x[o->rs1];
+    const uint32_t next = address + Step::Step(c, o);
+    const Value value = Load128(c, o, address);
+    c.x[o->rs1] = next;
+    return value;
+  }
+  static void Finish(Core& c, const Op* o, Value value) { Put(c.q[o->qu], value); }
+};
+
+// Stores the value from before the operation.
+template <class Step>
+struct FusedStore {
+  using Value = Bytes;
+  static Value Fetch(Core& c, const Op* o) { return Get<Bytes>(c.q[o->qu]); }
+  static void Finish(Core& c, const Op* o, Value value) {
+    const uint32_t address = c.x[o->rs1];
+    const uint32_t next = address + Step::Step(c, o);
+    Store128(c, o, address, value);
+    c.x[o->rs1] = next;
+  }
+};
+
+template <class T>
+struct FusedBroadcast {
+  using Value = T;
+  static Value Fetch(Core& c, const Op* o) {
+    const uint32_t address = c.x[o->rs1];
+    const T value = Load<T>(c, o, address & ~static_cast<uint32_t>(sizeof(T) - 1));
+    c.x[o->rs1] = address + static_cast<uint32_t>(sizeof(T));
+    return value;
+  }
+  static void Finish(Core& c, const Op* o, Value value) { Put(c.q[o->qu], Vec<T>{} + value); }
+};
+
+template <class Operation, class Memory>
+void Execute(Core& c, const Op* o) {
+  const auto value = Memory::Fetch(c, o);
+  Operation::Run(c, o);
+  Memory::Finish(c, o, value);
+  return (o[1].handler)(c, o + 1);
+}
+
+// Registers `name` and its .ld.incp and .st.incp variants.
+template <class Operation>
+void RegisterIncp(Registry& registry, const std::string& name, uint32_t use) {
+  registry[name] = {Execute<Operation, NoMemory>, use};
+  registry[name + ".ld.incp"] = {Execute<Operation, FusedLoad<By16>>, use | kReadsRs1 | kLoadsQu};
+  registry[name + ".st.incp"] = {Execute<Operation, FusedStore<By16>>, use | kReadsRs1 | kReadsQu};
+}
+
+template <class Operation>
+void RegisterPlain(Registry& registry, const std::string& name, uint32_t use) {
+  registry[name] = {Execute<Operation, NoMemory>, use};
+}
+
+}  // namespace p4::pie

@@ -1,0 +1,139 @@
+// Products with a rounding shift: vmul, vrelu, vprelu; comparisons are here as well.
+#include "pie_round.h"
+
+namespace p4::pie {
+
+void BadRoundingMode(const Core& core) {
+  Stop stop;
+  stop.error =
+      "rounding mode " + std::to_string(core.rounding) + " (CFG.vxrm) has no verified meaning";
+  throw stop;
+}
+
+namespace {
+
+template <class T>
+struct Multiply {
+  static void Run(Core& c, const Op* o) {
+    const Lanes<T> x(c.q[o->qx]), y(c.q[o->qy]);
+    const uint8_t mode = RoundingMode(c);
+    Lanes<T> r;
+    for (int i = 0; i < Lanes<T>::kCount; ++i) {
+      const int64_t product = int64_t{x.lane[i]} * int64_t{y.lane[i]};
+      r.lane[i] = static_cast<T>(RoundShift<int64_t>(product, c.sar, mode));
+    }
+    r.Store(c.q[o->qz]);
+  }
+};
+
+// Twice as wide results: lanes of the low half to qz, of the high half to qv.
+template <class T, class Wide>
+struct MultiplyWide {
+  static void Run(Core& c, const Op* o) {
+    const Lanes<T> x(c.q[o->qx]), y(c.q[o->qy]);
+    const uint8_t mode = RoundingMode(c);
+    constexpr int kHalf = Lanes<Wide>::kCount;
+    Lanes<Wide> low, high;
+    for (int i = 0; i < kHalf; ++i) {
+      low.lane[i] = static_cast<Wide>(
+          RoundShift<int64_t>(int64_t{x.lane[i]} * int64_t{y.lane[i]}, c.sar, mode));
+      high.lane[i] = static_cast<Wide>(RoundShift<int64_t>(
+          int64_t{x.lane[i + kHalf]} * int64_t{y.lane[i + kHalf]}, c.sar, mode));
+    }
+    low.Store(c.q[o->qz]);
+    high.Store(c.q[o->qv]);
+  }
+};
+
+template <class T>
+inline T Slope(T x, T alpha, uint32_t shift, uint8_t mode) {
+  return x > 0 ? x : static_cast<T>(RoundShift<int64_t>(int64_t{x} * int64_t{alpha}, shift, mode));
+}
+
+// In place on qy; the second operand of the assembly text is the slope, the third the shift.
+template <class T>
+struct Relu {
+  static void Run(Core& c, const Op* o) {
+    Lanes<T> y(c.q[o->qy]);
+    const auto alpha = static_cast<T>(c.x[o->rs2]);
+    const uint32_t shift = c.x[o->rs1] & 31;
+    const uint8_t mode = RoundingMode(c);
+    for (T& lane : y.lane) lane = Slope(lane, alpha, shift, mode);
+    y.Store(c.q[o->qy]);
+  }
+};
+
+template <class T>
+struct Prelu {
+  static void Run(Core& c, const Op* o) {
+    const Lanes<T> y(c.q[o->qy]), x(c.q[o->qx]);
+    const uint32_t shift = c.x[o->rs1] & 31;
+    const uint8_t mode = RoundingMode(c);
+    Lanes<T> r;
+    for (int i = 0; i < Lanes<T>::kCount; ++i) {
+      r.lane[i] = Slope(y.lane[i], x.lane[i], shift, mode);
+    }
+    r.Store(c.q[o->qz]);
+  }
+};
+
+struct Equal {
+  template <class V>
+  static auto Of(V a, V b) {
+    return a == b;
+  }
+};
+struct Greater {
+  template <class V>
+  static auto Of(V a, V b) {
+    return a > b;
+  }
+};
+struct Less {
+  template <class V>
+  static auto Of(V a, V b) {
+    return a < b;
+  }
+};
+template <class T, class Relation>
+struct Compare {
+  static void Run(Core& c, const Op* o) {
+    Put(c.q[o->qz], Relation::Of(Get<Vec<T>>(c.q[o->qx]), Get<Vec<T>>(c.q[o->qy])));
+  }
+};
+
+template <class T>
+void RegisterCompareType(Registry& registry) {
+  const std::string type = TypeName<T>();
+  constexpr uint32_t kPair = kReadsQx | kReadsQy;
+  RegisterPlain<Compare<T, Equal>>(registry, "esp.vcmp.eq." + type, kPair);
+  RegisterPlain<Compare<T, Greater>>(registry, "esp.vcmp.gt." + type, kPair);
+  RegisterPlain<Compare<T, Less>>(registry, "esp.vcmp.lt." + type, kPair);
+}
+
+}  // namespace
+
+void RegisterMultiply(Registry& registry) {
+  constexpr uint32_t kPair = kReadsQx | kReadsQy;
+  RegisterIncp<Multiply<int8_t>>(registry, "esp.vmul.s8", kPair);
+  RegisterIncp<Multiply<uint8_t>>(registry, "esp.vmul.u8", kPair);
+  RegisterIncp<Multiply<int16_t>>(registry, "esp.vmul.s16", kPair);
+  RegisterIncp<Multiply<uint16_t>>(registry, "esp.vmul.u16", kPair);
+  RegisterPlain<MultiplyWide<int8_t, int16_t>>(registry, "esp.vmul.s16.s8xs8", kPair);
+  RegisterPlain<MultiplyWide<int16_t, int32_t>>(registry, "esp.vmul.s32.s16xs16", kPair);
+  RegisterPlain<Relu<int8_t>>(registry, "esp.vrelu.s8", kReadsQy | kReadsRs1 | kReadsRs2);
+  RegisterPlain<Relu<int16_t>>(registry, "esp.vrelu.s16", kReadsQy | kReadsRs1 | kReadsRs2);
+  RegisterPlain<Prelu<int8_t>>(registry, "esp.vprelu.s8", kPair | kReadsRs1);
+  RegisterPlain<Prelu<int16_t>>(registry, "esp.vprelu.s16", kPair | kReadsRs1);
+}
+
+void RegisterCompare(Registry& registry) {
+  RegisterCompareType<int8_t>(registry);
+  RegisterCompareType<uint8_t>(registry);
+  RegisterCompareType<int16_t>(registry);
+  RegisterCompareType<uint16_t>(registry);
+  RegisterCompareType<int32_t>(registry);
+  RegisterCompareType<uint32_t>(registry);
+}
+
+}  // namespace p4::pie
