@@ -43,13 +43,9 @@ def step(reference: Path, tmp_path: Path) -> Step:
         for name, value in (x or {}).items():
             record["x"][REGISTER_NUMBERS[name]] = value & 0xFFFFFFFF
         for number, (dtype, values) in (q or {}).items():
-            record["q"][number] = np.resize(np.array(values, dtype), 16 // np.dtype(dtype).itemsize).view(
-                "u1"
-            )
+            record["q"][number] = np.resize(np.array(values, dtype), 16 // np.dtype(dtype).itemsize).view("u1")
         if qacc:
-            record["qacc"] = np.resize(np.array(qacc[1], qacc[0]), 64 // np.dtype(qacc[0]).itemsize).view(
-                "u1"
-            )
+            record["qacc"] = np.resize(np.array(qacc[1], qacc[0]), 64 // np.dtype(qacc[0]).itemsize).view("u1")
         if mem is not None:
             record["mem"][: len(mem)] = mem
         for name, value in fields.items():
@@ -259,14 +255,8 @@ def test_arithmetic_saturates(step: Step) -> None:
     q = {1: (S16, [32767, -32768]), 2: (S16, [1, -1])}
     assert lanes(step("esp.vadd.s16 q0, q1, q2", q=q)["q"][0], S16) == [32767, -32768] * 4
     assert lanes(step("esp.vsub.u16 q0, q2, q1", q=q)["q"][0], U16) == [0, 32767] * 4
-    assert (
-        lanes(step("esp.vsadds.s8 q0, q1, a0", q={1: (S8, [100, -100])}, x={"a0": 0x150})["q"][0], S8)
-        == [127, -20] * 8
-    )
-    assert (
-        lanes(step("esp.vssubs.u8 q0, q1, a0", q={1: (U8, [100, 200])}, x={"a0": 150})["q"][0], U8)
-        == [0, 50] * 8
-    )
+    assert lanes(step("esp.vsadds.s8 q0, q1, a0", q={1: (S8, [100, -100])}, x={"a0": 0x150})["q"][0], S8) == [127, -20] * 8
+    assert lanes(step("esp.vssubs.u8 q0, q1, a0", q={1: (U8, [100, 200])}, x={"a0": 150})["q"][0], U8) == [0, 50] * 8
 
 
 def test_clamps(step: Step) -> None:
