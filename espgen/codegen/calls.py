@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from espgen.ir import Graph, Node
 from espgen.ops.base import PADDING_ROW, KernelCall, RowTable
 from espgen.ops.registry import spec_of
-from espgen.schedule.storage import StorageNeed, StoragePlan
+from espgen.schedule.storage import StoragePlan
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Call:
     """A kernel call with row tables and read-only tables.
 
     `template` is (shape type, its fields, element types) of a portable kernel, None for assembly. `tables` are given as
-    pointers after the row tables: (C type, data). `fixed` arguments come last. `padding_bytes` of scratch hold the padding row.
+    pointers after the row tables: (C type, data).
     """
 
     function: str
@@ -36,15 +36,14 @@ class Call:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """How a node runs: its calls, the assembly they need, scratch bytes, and why this kernel was taken."""
+    """How a node runs: its calls, the assembly functions they need (symbol, text), scratch bytes, and the other candidates."""
 
     node: Node
     kernel: str
     calls: tuple[Call, ...]
-    assembly: tuple[str, ...] = ()
+    assembly: tuple[tuple[str, str], ...] = ()
     scratch: int = 0
     candidates: tuple[tuple[str, int | None, str], ...] = ()
-    needs: Mapping[str, StorageNeed] = field(default_factory=dict)
 
 
 def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:

@@ -54,11 +54,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Component:
-    """What the project writer needs: the view, the constants' binary, the assembly text."""
+    """What the project writer needs: the view, the constants' binary, the assembly functions (symbol, text)."""
 
     view: ComponentView
     weights: bytes
-    assembly: tuple[str, ...]
+    assembly: tuple[tuple[str, str], ...]
 
 
 class _Builder:
@@ -78,6 +78,8 @@ class _Builder:
     def layer(self, index: int, plan: NodePlan, symbol: str) -> LayerView:
         shapes: dict[tuple[tuple[str, Any], ...], ShapeView] = {}
         calls = []
+        scratch = self.planned.memory.scratch.get(plan.node.name)
+        self.rows.declare([table for call in plan.calls for table in (call.output, *call.inputs)], scratch)
         for number, call in enumerate(plan.calls):
             suffix = "" if len(plan.calls) == 1 else f"_{number}"
             calls.append(self._call(plan, call, f"layer_{index:03d}_{symbol}{suffix}", shapes, index, number == 0))
@@ -198,7 +200,7 @@ def build_component(planned: Planned, model_name: str) -> Component:
         kernel_sources=(),
         guard=f"ESPGEN_MODEL_{model.upper()}_H_",
     )
-    assembly = tuple(dict.fromkeys(text for plan in planned.nodes for text in plan.assembly))
+    assembly = tuple(sorted({function for plan in planned.nodes for function in plan.assembly}))
     return Component(view, builder.weights.binary(), assembly)
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.component import Component, Planned
+from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
 from espgen.errors import EspgenError
 from espgen.interpret.store import save
 from espgen.resources import firmware_dir
+from espgen.target.pie_macros import MACRO_FILE_NAME, macro_file
 
 MANIFEST = "espgen_component.json"
 GRAPH = "espgen_graph.bin"
@@ -61,10 +63,12 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
     model = component.view.model
     sources = [f"src/{model}_layers.cpp", f"src/{model}.cpp", f"src/{model}_weights.S"]
     kernels = []
-    for number, text in enumerate(component.assembly):
-        name = f"src/{model}_kernels_{number:03d}.S"
-        _write(folder / name, text.encode())
+    for symbol, text in component.assembly:
+        name = f"src/{symbol}.S"
+        _write(folder / name, assembly_file([text]).encode())
         kernels.append(name)
+    if kernels:
+        _write(folder / "src" / MACRO_FILE_NAME, macro_file().encode())
     view = replace(component.view, sources=tuple(sources + kernels), kernel_sources=tuple(kernels))
     for path, template in _TEMPLATES.items():
         _write(folder / path.format(model=model), render(template, view).encode())

@@ -1,6 +1,11 @@
-"""Row pointer tables: from rows of values to C++ address expressions, each table printed once."""
+"""Row pointer tables: from rows of values to C++ address expressions, each table printed once.
+
+Calls that work on neighbouring tiles of the same value share one table and start at different entries of it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from espgen.codegen.views import RowTableView
 from espgen.ir import Graph
@@ -10,16 +15,19 @@ from espgen.schedule.storage import StoragePlan
 
 _PER_LINE = 4
 
+_Key = tuple[str, int, int]
+_Rows = tuple[int, ...]
+
 
 class RowTables:
-    """Collects the tables of all calls; equal ones share a symbol."""
+    """Collects the tables of all calls."""
 
     def __init__(self, graph: Graph, storage: StoragePlan, memory: MemoryMap, arena: str) -> None:
         self._graph = graph
         self._storage = storage
         self._memory = memory
         self._arena = arena
-        self._symbols: dict[tuple[str, ...], str] = {}
+        self._tables: dict[_Key, list[tuple[str, _Rows, Address | None]]] = {}
         self._views: list[RowTableView] = []
 
     def address(self, place: Address, extra: int = 0) -> str:
@@ -31,33 +39,72 @@ class RowTables:
         storage = self._storage.storages[name]
         return self.address(self._memory.values[name], storage.pad_left * storage.pixel_pitch)
 
+    def declare(self, tables: Sequence[RowTable], padding: Address | None) -> None:
+        """Print tables that hold all of `tables`, the calls of one node in order, joining those that continue each other."""
+        whole: dict[_Key, list[_Rows]] = {}
+        for table in tables:
+            runs = whole.setdefault(_key(table), [])
+            joined = _joined(runs[-1], table.rows) if runs else None
+            if joined is None:
+                runs.append(table.rows)
+            else:
+                runs[-1] = joined
+        for key, runs in whole.items():
+            for rows in runs:
+                if self._find(key, rows, padding) is None:
+                    self._print(key, rows, padding)
+
     def symbol(self, table: RowTable, padding: Address | None) -> str:
-        """Symbol of `table`; its PADDING_ROWs point to `padding`."""
-        storage = self._storage.storages[table.value]
-        place = self._memory.values[table.value]
-        start = (storage.pad_left + table.first_pixel) * storage.pixel_pitch + table.byte_offset
+        """C++ expression for a declared table; its PADDING_ROWs point to `padding`."""
+        found = self._find(_key(table), table.rows, padding)
+        assert found is not None
+        return found
+
+    def views(self) -> tuple[RowTableView, ...]:
+        """All tables, in the order they were declared."""
+        return tuple(self._views)
+
+    def _find(self, key: _Key, rows: _Rows, padding: Address | None) -> str | None:
+        for symbol, held, used in self._tables.get(key, ()):
+            if used not in (None, padding):
+                continue
+            for start in range(len(held) - len(rows) + 1):
+                if held[start : start + len(rows)] == rows:
+                    return symbol if start == 0 else f"{symbol} + {start}"
+        return None
+
+    def _print(self, key: _Key, rows: _Rows, padding: Address | None) -> None:
+        name, first_pixel, byte_offset = key
+        storage = self._storage.storages[name]
+        place = self._memory.values[name]
+        start = (storage.pad_left + first_pixel) * storage.pixel_pitch + byte_offset
         entries = []
-        for row in table.rows:
+        for row in rows:
             if row == PADDING_ROW:
                 assert padding is not None
                 entries.append(self.address(padding))
             else:
                 entries.append(self.address(place, start + row * storage.row_pitch))
-        return self._intern(table, tuple(entries))
+        lines = tuple(
+            ", ".join(entries[begin : begin + _PER_LINE]) + "," for begin in range(0, len(entries), _PER_LINE)
+        )
+        value = self._graph.value(name)
+        shape = "x".join(str(extent) for extent in value.shape)
+        padded = rows.count(PADDING_ROW)
+        note = f"{name} [{shape}]: {len(rows)} rows" + (f", {padded} of them padding" if padded else "")
+        symbol = f"kRows{len(self._views)}"
+        self._views.append(RowTableView(symbol, note, len(entries), lines))
+        self._tables.setdefault(key, []).append((symbol, rows, padding if padded else None))
 
-    def views(self) -> tuple[RowTableView, ...]:
-        return tuple(self._views)
 
-    def _intern(self, table: RowTable, entries: tuple[str, ...]) -> str:
-        if entries not in self._symbols:
-            symbol = f"kRows{len(self._views)}"
-            value = self._graph.value(table.value)
-            shape = "x".join(str(extent) for extent in value.shape)
-            lines = tuple(
-                ", ".join(entries[start : start + _PER_LINE]) + "," for start in range(0, len(entries), _PER_LINE)
-            )
-            padded = sum(row == PADDING_ROW for row in table.rows)
-            note = f"{value.name} [{shape}]: {len(entries)} rows" + (f", {padded} of them padding" if padded else "")
-            self._symbols[entries] = symbol
-            self._views.append(RowTableView(symbol, note, len(entries), lines))
-        return self._symbols[entries]
+def _key(table: RowTable) -> _Key:
+    return (table.value, table.first_pixel, table.byte_offset)
+
+
+def _joined(first: _Rows, second: _Rows) -> _Rows | None:
+    """`first` continued by `second` where the end of one is the beginning of the other, or the next row follows."""
+    for overlap in range(min(len(first), len(second)), 0, -1):
+        if first[-overlap:] == second[:overlap]:
+            return first + second[overlap:]
+    follows = first[-1] != PADDING_ROW and second[0] == first[-1] + 1
+    return first + second if follows else None

@@ -1,0 +1,128 @@
+"""PIE convolutions for conv2d nodes: what they need of storage, how rows are tiled for the cache, and their calls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espgen.codegen.calls import Call, NodePlan, padding_bytes
+from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.pie.conv import conv_kernel, supports
+from espgen.codegen.pie.spec import ConvSpec
+from espgen.codegen.tiles import row_tiles
+from espgen.ir import DType, Graph, Node
+from espgen.ops.base import PADDING_ROW, RowTable, Storage
+from espgen.ops.conv2d import accumulator_bounds, folded_bias, image_shape, input_rows, weight_zero_points
+from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
+
+KERNEL = "pie conv"
+LANES = 16
+_NARROW_CHANNELS = 8
+
+
+def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+    """A PIE convolution for a conv2d node, or why there is none."""
+    if node.op != "conv2d":
+        return None
+    reason = _reason(node, graph)
+    if reason is not None:
+        return Refusal(KERNEL, reason)
+    needs = storage_needs(node, graph)
+    spec = conv_spec(node, graph, {name: padded_storage(graph.value(name), need) for name, need in needs.items()})
+    reason = supports(spec)
+    if reason is not None:
+        return Refusal(KERNEL, reason)
+    batch, _, _, _ = image_shape(graph.value(node.inputs[0]).shape)
+    _, out_h, _, _ = image_shape(graph.value(node.outputs[0]).shape)
+    cycles = int(conv_kernel(spec).cycles(out_h) * batch)
+    return Offer(KERNEL, cycles, needs, lambda storage: build(node, graph, storage))
+
+
+def _reason(node: Node, graph: Graph) -> str | None:
+    for name in (node.inputs[0], node.inputs[1], node.outputs[0]):
+        if graph.value(name).dtype is not DType.INT8:
+            return f"{name} is {graph.value(name).dtype.value}"
+    if node.attrs["requant"] is None:
+        return "raw accumulators as output"
+    if len(set(weight_zero_points(node, graph).tolist())) > 1:
+        return "a different weight zero point per channel"
+    return None
+
+
+def storage_needs(node: Node, graph: Graph) -> dict[str, StorageNeed]:
+    """Halos wide enough for every window; whole vectors per pixel, except for the few channels of an image."""
+    source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    _, _, width, channels = image_shape(source.shape)
+    _, _, out_w, _ = image_shape(result.shape)
+    kernel_w = graph.value(node.inputs[1]).shape[2]
+    left = node.attrs["pads"][1]
+    reach = (out_w - 1) * node.attrs["strides"][1] + (kernel_w - 1) * node.attrs["dilations"][1] + 1
+    right = max(0, reach - left - width)
+    narrow = source.name in graph.inputs and channels < _NARROW_CHANNELS
+    return {
+        source.name: StorageNeed(left, right, 1 if narrow else LANES),
+        result.name: StorageNeed(0, 0, LANES),
+    }
+
+
+def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpec:
+    """The numbers of the convolution for the kernel generator."""
+    result = graph.value(node.outputs[0])
+    attrs = node.attrs
+    points = weight_zero_points(node, graph)
+    return ConvSpec(
+        weights=np.asarray(graph.constants[node.inputs[1]], np.int8),
+        bias=folded_bias(node, graph),
+        requant=attrs["requant"],
+        out_width=image_shape(result.shape)[2],
+        in_pitch=storages[node.inputs[0]].pixel_pitch,
+        out_pitch=storages[node.outputs[0]].pixel_pitch,
+        stride_h=attrs["strides"][0],
+        stride_w=attrs["strides"][1],
+        dilation_h=attrs["dilations"][0],
+        dilation_w=attrs["dilations"][1],
+        groups=attrs["groups"],
+        weight_zero=int(points[0]) if len(points) else 0,
+        zero_point=result.zero_point,
+        low=attrs["low"],
+        high=attrs["high"],
+        bound=None if len(points) and points[0] else int(accumulator_bounds(node, graph).max()),
+    )
+
+
+def build(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
+    """The node's calls: one per image and tile of rows."""
+    source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    batch, height, _, _ = image_shape(source.shape)
+    _, out_h, _, _ = image_shape(result.shape)
+    storages = {name: storage.storages[name] for name in (source.name, result.name)}
+    kernel = conv_kernel(conv_spec(node, graph, storages))
+    kernel_h = graph.value(node.inputs[1]).shape[1]
+    tile = row_tiles(
+        out_rows=out_h,
+        in_row_bytes=storages[source.name].row_pitch * node.attrs["strides"][0],
+        out_row_bytes=storages[result.name].row_pitch,
+        overlap_bytes=storages[source.name].row_pitch * max(0, kernel_h - node.attrs["strides"][0]),
+        weight_bytes=len(kernel.params),
+        blocks=-(-image_shape(result.shape)[3] // LANES),
+    )
+    calls = []
+    for image in range(batch):
+        for begin in range(0, out_h, tile):
+            end = min(out_h, begin + tile)
+            rows = input_rows(begin, end, node, kernel_h, height)
+            shifted = tuple(row if row == PADDING_ROW else row + image * height for row in rows)
+            calls.append(
+                Call(
+                    function=kernel.symbol,
+                    header=None,
+                    template=None,
+                    output=RowTable(result.name, tuple(range(image * out_h + begin, image * out_h + end))),
+                    inputs=(RowTable(source.name, shifted, first_pixel=-node.attrs["pads"][1]),),
+                    tables=(("void", kernel.params),),
+                    rows=end - begin,
+                    row_begin=image * out_h + begin,
+                    row_end=image * out_h + end,
+                )
+            )
+    scratch = padding_bytes(tuple(calls), storage)
+    return NodePlan(node, KERNEL, tuple(calls), ((kernel.symbol, kernel.assembly),), scratch)

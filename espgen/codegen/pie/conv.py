@@ -1,0 +1,195 @@
+"""Convolution int8 -> int8, any kernel, stride, dilation and grouping; a dense layer is the 1x1 case of one pixel.
+
+Loops: block of 16 output channels / row / pixel. A pixel's multiply-accumulates are unrolled as planned by stream.py;
+where that is too much code, runs of 16-channel windows become hardware loops (conv_body.py holds both bodies).
+With a weight zero point, a pre-pass per row leaves -zw * sum x of every pixel on the stack, shared by all blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from espgen import arith
+from espgen.codegen.pie.asm import Function
+from espgen.codegen.pie.conv_body import LoopedBody, PixelBody, UnrolledBody
+from espgen.codegen.pie.conv_frame import emit_frame
+from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, ShiftEpilogue, as_scale, choose_epilogue
+from espgen.codegen.pie.packing import LANES, Block, Window, advances, blocks, input_windows, padded, weight_vectors
+from espgen.codegen.pie.spec import ConvSpec, PieKernel
+from espgen.codegen.pie.store import plan_stores
+
+MOST_UNROLLED = 1150
+"""Instructions of a pixel body up to which it is unrolled whole (4.6 KB)."""
+_MOST_CODE = 12000
+_STACK_FOR_CORRECTION = 1600
+
+
+def fold_weight_zero(spec: ConvSpec) -> tuple[np.ndarray, int]:
+    """Weights and their zero point, as weights without one where the differences fit 8 bits."""
+    shifted = spec.weights.astype(np.int64) - spec.weight_zero
+    if shifted.min() >= -128 and shifted.max() <= 127:
+        return shifted.astype(np.int8), 0
+    return spec.weights, spec.weight_zero
+
+
+def accumulator_bound(spec: ConvSpec) -> int:
+    """Largest |accumulator| for any int8 input, over all channels."""
+    magnitude = np.abs(spec.weights.astype(np.int64) - spec.weight_zero).sum(axis=(1, 2, 3)) * 128
+    return int((magnitude + np.abs(np.asarray(spec.bias, np.int64))).max())
+
+
+def supports(spec: ConvSpec) -> str | None:
+    """None where there is a PIE kernel for this convolution, else the reason why not."""
+    try:
+        _Plan(spec)
+    except Unsupported as reason:
+        return str(reason)
+    return None
+
+
+class Unsupported(Exception):
+    """Why a convolution has no PIE form."""
+
+
+class _Plan:
+    """Everything decided before code is written. Raises Unsupported."""
+
+    def __init__(self, spec: ConvSpec) -> None:
+        self.spec = spec
+        if spec.weights.dtype != np.int8 or spec.weights.ndim != 4 or spec.weights.size == 0:
+            raise Unsupported("weights are not int8 [O, KH, KW, I / groups]")
+        if spec.out_channels % spec.groups:
+            raise Unsupported("output channels are no multiple of the groups")
+        if isinstance(spec.requant, arith.WideScale):
+            raise Unsupported("WideScale is for wider outputs")
+        self.weights, self.weight_zero = fold_weight_zero(spec)
+        self.bound = accumulator_bound(spec) if spec.bound is None else spec.bound
+        if max(self.bound, accumulator_bound(spec)) >= 2**31:
+            raise Unsupported("accumulators may leave 32 bits")
+        self.blocks = blocks(self.weights, spec.groups)
+        channels = self.blocks[0].weights.shape[3]
+        self.aligned = spec.in_pitch % LANES == 0 and all(b.first_input % LANES == 0 for b in self.blocks)
+        self.windows = input_windows(
+            spec.kernel_h, spec.kernel_w, channels, spec.in_pitch, spec.dilation_w, aligned=self.aligned
+        )
+        self.pixel_step = spec.stride_w * spec.in_pitch
+        self.steps = advances(self.windows, self.pixel_step)
+        self.stores = plan_stores(spec.out_channels, spec.out_pitch, spec.out_width)
+        self.epilogue = self._epilogue()
+        if isinstance(self.epilogue, ScaleEpilogue) and self.epilogue.scale.split > 15:
+            raise Unsupported("accumulators too wide for 16-bit factors")
+        if self.weight_zero and 4 * spec.out_width > _STACK_FOR_CORRECTION:
+            raise Unsupported("rows too wide for the weight zero point's sums on the stack")
+
+    def _epilogue(self) -> Epilogue:
+        spec = self.spec
+        if not self.weight_zero:
+            return choose_epilogue(
+                spec.requant, spec.zero_point, spec.low, spec.high, self.bound, spec.out_channels
+            )
+        scale = as_scale(spec.requant, self.bound, spec.out_channels)
+        return ScaleEpilogue(scale, spec.zero_point, spec.low, spec.high, self.bound)
+
+    def misaligned_share(self, window: Window) -> float:
+        """Mean extra cycles of a window's load: the share of pixels where it is not 16-byte aligned."""
+        if self.aligned:
+            return 0.0
+        places = np.arange(min(self.spec.out_width, LANES)) * self.pixel_step + window.offset
+        return float(np.mean(places % LANES != 0))
+
+
+def conv_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True) -> PieKernel:
+    """The PIE kernel of a convolution.
+
+    `symbol` defaults to a name made from the shape and a digest of the code, so that layers of equal shape share
+    one function. Raises EspgenError where `supports` gives a reason.
+    """
+    from espgen.errors import EspgenError
+
+    try:
+        plan = _Plan(spec)
+    except Unsupported as reason:
+        raise EspgenError(f"no PIE kernel for this convolution: {reason}") from None
+    name = symbol or _name(plan, hardware_loops)
+    function, body = _function(plan, name, hardware_loops)
+    if function.code_bytes > 4 * _MOST_CODE:
+        raise EspgenError(f"no PIE kernel for this convolution: {function.code_bytes} bytes of code")
+    return PieKernel(name, function.text(), _params(plan, body), function, _overread(plan, body))
+
+
+def _name(plan: _Plan, hardware_loops: bool) -> str:
+    spec = plan.spec
+    function, _ = _function(plan, "kernel", hardware_loops)
+    digest = hashlib.sha256(function.text().encode()).hexdigest()[:8]
+    shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.in_channels}_{spec.out_channels}"
+    return f"espgen_pie_conv_{shape}_w{spec.out_width}_{digest}"
+
+
+def _body(plan: _Plan) -> PixelBody:
+    macs = sum(len(window.lanes) for window in plan.windows)
+    if macs + len(plan.windows) <= MOST_UNROLLED:
+        return UnrolledBody(plan.windows, plan.steps, plan.epilogue)
+    return LoopedBody(plan.windows, plan.steps, plan.epilogue)
+
+
+def _function(plan: _Plan, symbol: str, hardware_loops: bool) -> tuple[Function, PixelBody]:
+    spec = plan.spec
+    form = "shift" if isinstance(plan.epilogue, ShiftEpilogue) else "scale"
+    macs = sum(len(window.lanes) for window in plan.windows)
+    summary = (
+        f"{symbol}: convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} dilation "
+        f"{spec.dilation_h}x{spec.dilation_w}, {spec.in_channels} -> {spec.out_channels} channels, {spec.groups} "
+        f"group(s), {spec.out_width} pixels per row\n"
+        f"{macs} multiply-accumulates of 16 lanes per pixel and block, {len(plan.windows)} input loads, "
+        f"requantization by {form}\n"
+        "a0 out_rows, a1 in_rows, a2 params, a3 rows"
+    )
+    function = Function(symbol, summary, hardware_loops=hardware_loops)
+    # Epilogues hold the registers they were given, so each function gets its own.
+    plan.epilogue = plan._epilogue()
+    body = _body(plan)
+    emit_frame(
+        function,
+        spec,
+        body,
+        plan.epilogue,
+        plan.stores,
+        block_starts=tuple(block.first_input for block in plan.blocks),
+        weight_zero=plan.weight_zero,
+        extra=tuple(plan.misaligned_share(window) for window in plan.windows),
+        misaligned_loads=not plan.aligned,
+    )
+    return function, body
+
+
+def _params(plan: _Plan, body: PixelBody) -> bytes:
+    """Header (masks of the weight zero point), then one record per block."""
+    from espgen.codegen.pie.correction import header
+
+    spec = plan.spec
+    bias = padded(plan.epilogue.bias(np.asarray(spec.bias, np.int64)), np.int32, LANES * len(plan.blocks))
+    records = [header(plan.windows, plan.weight_zero)]
+    for number, block in enumerate(plan.blocks):
+        records.append(_record(plan, body, number, block, bias[number * LANES : (number + 1) * LANES]))
+    return b"".join(records)
+
+
+def _record(plan: _Plan, body: PixelBody, number: int, block: Block, bias: np.ndarray) -> bytes:
+    vectors = weight_vectors(block, plan.windows)
+    ordered = np.zeros_like(vectors)
+    ordered[list(body.order)] = vectors
+    held, pixel = plan.epilogue.pack(number)
+    return held + ordered.tobytes() + bias.astype("<i4").tobytes() + pixel
+
+
+def _overread(plan: _Plan, body: PixelBody) -> int:
+    """Bytes a call may read past the last input byte it needs."""
+    spec = plan.spec
+    end = max(
+        window.offset + window.lanes[-1][0] + 1 for window in plan.windows
+    ) + plan.pixel_step * (spec.out_width - 1)
+    reach = max(window.offset + LANES for window in plan.windows) + plan.pixel_step * (spec.out_width - 1)
+    ahead = max((plan.windows[i].offset for i in range(body.primed)), default=0) + LANES
+    return max(reach, ahead + plan.pixel_step * spec.out_width) - end

@@ -1,0 +1,111 @@
+"""How a filter meets memory: the 16-byte windows of input a pixel reads, and the order of its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LANES = 16
+
+
+@dataclass(frozen=True)
+class Window:
+    """One 16-byte load of input.
+
+    Attributes:
+        row: filter row ky, so which row pointer it uses.
+        offset: bytes from the pointer of the pixel.
+        lanes: (lane, kx, channel) of every byte that meets a weight, lanes ascending.
+    """
+
+    row: int
+    offset: int
+    lanes: tuple[tuple[int, int, int], ...]
+
+
+def input_windows(
+    kernel_h: int, kernel_w: int, channels: int, pitch: int, dilation_w: int, *, aligned: bool
+) -> tuple[Window, ...]:
+    """Cover the bytes one output pixel reads with as few 16-byte loads as a left-to-right sweep finds.
+
+    With `aligned` every load starts at a multiple of 16 from the pixel; else at the first byte not yet covered.
+    """
+    needed = [
+        (kx * dilation_w * pitch + channel, kx, channel) for kx in range(kernel_w) for channel in range(channels)
+    ]
+    row: list[tuple[int, tuple[tuple[int, int, int], ...]]] = []
+    while needed:
+        start = needed[0][0] // LANES * LANES if aligned else needed[0][0]
+        inside = [entry for entry in needed if entry[0] < start + LANES]
+        row.append((start, tuple((byte - start, kx, channel) for byte, kx, channel in inside)))
+        needed = needed[len(inside) :]
+    return tuple(Window(ky, start, lanes) for ky in range(kernel_h) for start, lanes in row)
+
+
+def advances(windows: tuple[Window, ...], pixel_step: int) -> tuple[int, ...]:
+    """By how many bytes each load moves its row pointer: to the row's next window, or to the next pixel's first."""
+    steps = []
+    for index, window in enumerate(windows):
+        following = windows[index + 1] if index + 1 < len(windows) else None
+        if following is not None and following.row == window.row:
+            steps.append(following.offset - window.offset)
+        else:
+            first = next(other for other in windows if other.row == window.row)
+            steps.append(pixel_step + first.offset - window.offset)
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sixteen output channels: where their inputs start, and their weights.
+
+    Attributes:
+        first_input: first input channel they read.
+        weights: int8 [16, kernel_h, kernel_w, channels], zero for outputs and groups that are not there.
+    """
+
+    first_input: int
+    weights: npt.NDArray[np.int8]
+
+
+def blocks(weights: npt.NDArray[np.int8], groups: int) -> tuple[Block, ...]:
+    """Split a filter bank [outputs, kernel_h, kernel_w, inputs / groups] into blocks of 16 outputs.
+
+    All blocks read the same number of input channels: those of the groups their outputs belong to, rounded up to
+    the widest block. Groups smaller than a block make its weights block-diagonal.
+    """
+    outputs, kernel_h, kernel_w, per_group = weights.shape
+    group_outputs = outputs // groups
+    spans = []
+    for first in range(0, outputs, LANES):
+        last = min(first + LANES, outputs) - 1
+        spans.append((first // group_outputs * per_group, (last // group_outputs + 1) * per_group))
+    channels = max(end - start for start, end in spans)
+    result = []
+    for number, (start, _) in enumerate(spans):
+        start = min(start, per_group * groups - channels)
+        packed = np.zeros((LANES, kernel_h, kernel_w, channels), np.int8)
+        for lane, output in enumerate(range(number * LANES, min((number + 1) * LANES, outputs))):
+            at = output // group_outputs * per_group - start
+            packed[lane, :, :, at : at + per_group] = weights[output]
+        result.append(Block(start, packed))
+    return tuple(result)
+
+
+def weight_vectors(block: Block, windows: tuple[Window, ...]) -> npt.NDArray[np.int8]:
+    """Weights [macs, 16] in the order of the multiply-accumulates: windows in order, their lanes in order."""
+    taps = [(window.row, kx, channel) for window in windows for _, kx, channel in window.lanes]
+    rows, columns, channels = (list(axis) for axis in zip(*taps, strict=True))
+    return np.ascontiguousarray(block.weights[:, rows, columns, channels].T)
+
+
+def padded(values: npt.ArrayLike, dtype: type, count: int, fill: int = 0) -> npt.NDArray[np.int64]:
+    """Per-channel constants brought to `count` entries, checked to fit `dtype`."""
+    given = np.atleast_1d(np.asarray(values, dtype=np.int64))
+    whole = np.full(count, fill, np.int64)
+    whole[: given.size] = given
+    limits = np.iinfo(dtype)
+    assert whole.min() >= limits.min and whole.max() <= limits.max, (whole.min(), whole.max(), dtype)
+    return whole.astype(dtype)

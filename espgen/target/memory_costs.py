@@ -1,0 +1,7 @@
+"""The memory hierarchy as the kernel choice sees it (cycles per 64-byte line)."""
+
+LINE_BYTES = 64
+TILE_BYTES = 44 * 1024
+"""What of the 64 KB, 2-way L1 data cache a tile may fill before its lines evict each other."""
+MISS_INTERNAL = 20
+MISS_PSRAM = 65
