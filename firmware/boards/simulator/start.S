@@ -77,7 +77,7 @@ _ZN5p4sim10StartCore1EPFvPvES0_:
     li t0, 1
     sw t0, 0x68(t1)
     ret
-    .size _ZN5p4sim10StartCore1EPFvPvES0_, . - _ZN5board10StartCore1EPFvPvES0_
+    .size _ZN5p4sim10StartCore1EPFvPvES0_, . - _ZN5p4sim10StartCore1EPFvPvES0_
 
     .section .bss.board_core1_call, "aw", @nobits
     .balign 8
