@@ -1,0 +1,135 @@
+"""What a built model says about itself, read from the bytes of firmware/agent/describe.h."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from espgen.errors import environment_error
+from espgen.verify.protocol import Describe
+
+# In the order of espgen::DType in firmware/include/espgen/model.h.
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "int64", "float32")
+MAX_TEXT = 480  # bytes of a name; longer ones are cut
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the component: element type, logical shape (channels last) and how its rows are held."""
+
+    index: int
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+    rows: int
+    row_bytes: int
+    ring_rows: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows * self.row_bytes
+
+    def array(self, data: bytes) -> np.ndarray:
+        """The tensor's packed bytes as an array of its shape. EspgenError for another number of bytes."""
+        if len(data) != self.nbytes or self.nbytes != int(np.prod(self.shape)) * self.dtype.itemsize:
+            raise environment_error(f"{self.name}: {len(data)} bytes are no {self.dtype} of shape {self.shape}")
+        return np.frombuffer(data, self.dtype.newbyteorder("<")).astype(self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One node of the integer graph and the tensors it makes (`first_output` counts through all layers).
+
+    `values` are the names of the tensors `outputs`.
+    """
+
+    index: int
+    name: str
+    op: str
+    macs: int
+    first_output: int
+    outputs: tuple[int, ...]
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Tensors, layers, and which tensors are the model's inputs and outputs."""
+
+    tensors: tuple[TensorInfo, ...]
+    layers: tuple[LayerInfo, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    def outputs_of(self, layer: LayerInfo) -> tuple[TensorInfo, ...]:
+        return tuple(self.tensors[index] for index in layer.outputs)
+
+    @property
+    def layer_outputs(self) -> tuple[TensorInfo, ...]:
+        """Every layer's outputs, in the order of LayerInfo.first_output."""
+        return tuple(tensor for layer in self.layers for tensor in self.outputs_of(layer))
+
+
+def read_model_info(describe: Callable[[int, int], bytes], tensors: int, layers: int) -> ModelInfo:
+    """Ask `describe(what, index)` for everything. EspgenError where the answer makes no sense."""
+    try:
+        tensor_infos = tuple(parse_tensor(index, describe(Describe.TENSOR, index)) for index in range(tensors))
+        layer_infos = tuple(parse_layer(index, describe(Describe.LAYER, index)) for index in range(layers))
+        inputs, outputs = parse_interface(describe(Describe.INTERFACE, 0))
+        layer_infos = tuple(
+            replace(layer, values=tuple(tensor_infos[index].name for index in layer.outputs)) for layer in layer_infos
+        )
+        return ModelInfo(tensor_infos, layer_infos, _pick(tensor_infos, inputs), _pick(tensor_infos, outputs))
+    except (struct.error, IndexError, ValueError) as error:
+        raise environment_error(
+            f"the model's description makes no sense: {error}",
+            hint="rebuild the component and the firmware with the same version of espgen",
+        ) from error
+
+
+def _pick(tensors: tuple[TensorInfo, ...], indices: Iterable[int]) -> tuple[TensorInfo, ...]:
+    return tuple(tensors[index] for index in indices)
+
+
+def parse_tensor(index: int, data: bytes) -> TensorInfo:
+    """struct.error or IndexError where `data` is no tensor description."""
+    dtype, rank = data[0], data[1]
+    shape = struct.unpack_from(f"<{rank}i", data, 2)
+    place = 2 + 4 * rank
+    scale, zero_point, rows, row_bytes, ring_rows = struct.unpack_from("<fiIII", data, place)
+    name, _ = parse_text(data, place + 20)
+    return TensorInfo(
+        index, name, np.dtype(DTYPES[dtype]), tuple(shape), scale, zero_point, rows, row_bytes, ring_rows
+    )
+
+
+def parse_layer(index: int, data: bytes) -> LayerInfo:
+    """struct.error where `data` is no layer description."""
+    macs, first_output, count = struct.unpack_from("<QHH", data)
+    outputs = struct.unpack_from(f"<{count}H", data, 12)
+    op, place = parse_text(data, 12 + 2 * count)
+    name, _ = parse_text(data, place)
+    return LayerInfo(index, name, op, macs, first_output, tuple(outputs))
+
+
+def parse_interface(data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tensor indices of the inputs and of the outputs."""
+    (count,) = struct.unpack_from("<H", data)
+    inputs = struct.unpack_from(f"<{count}H", data, 2)
+    place = 2 + 2 * count
+    (count,) = struct.unpack_from("<H", data, place)
+    return tuple(inputs), tuple(struct.unpack_from(f"<{count}H", data, place + 2))
+
+
+def parse_text(data: bytes, place: int) -> tuple[str, int]:
+    """The text at `place` and the place after it."""
+    (length,) = struct.unpack_from("<H", data, place)
+    end = place + 2 + length
+    if end > len(data):
+        raise struct.error("text runs past the end")
+    return data[place + 2 : end].decode("utf-8", "replace"), end
