@@ -129,6 +129,21 @@ def test_both_stop_on_words_that_are_no_instruction(simulator: list[str], refere
     assert [hex(word) for word, status in zip(words, simulated["status"], strict=True) if status != 1] == []
 
 
+def test_both_stop_on_a_lane_the_register_does_not_have(simulator: list[str], reference: list[str], tmp_path: Path) -> None:
+    """Selects of 16-bit lanes have fields of 4 bits, of which 8..15 name no lane."""
+    words = []
+    for instruction in TABLE.values():
+        for operand in instruction.operands:
+            if operand.field.startswith("sel16") and operand.maximum == 7:
+                word = encode(instruction.mnemonic, [o.minimum for o in instruction.operands])
+                words += [word | lane << operand.bits[0].word_low for lane in range(8, 16)]
+    assert len(words) == 8 * 6
+    assert [decode(word) for word in words] == [None] * len(words)
+    simulated, expected = _both(_words(words), simulator, reference, tmp_path)
+    assert (expected["status"] == 1).all()
+    assert [hex(word) for word, status in zip(words, simulated["status"], strict=True) if status != 1] == []
+
+
 def test_both_stop_on_an_address_without_memory(simulator: list[str], reference: list[str], tmp_path: Path) -> None:
     names = [name for name in VERIFIED if "rs1] " in TABLE[name].semantics or "rs1 & " in TABLE[name].semantics]
     assert len(names) > 80
