@@ -21,9 +21,7 @@ _LARGEST_PARAMETER = 4096
 _BOUNDED_BY_INPUT = {"NonZero", "Unique", "Compress"}
 
 
-def infer(
-    importer: Importer, node: NodeProto, schema: onnx.defs.OpSchema, version: int, name: str
-) -> list[TensorType | None]:
+def infer(importer: Importer, node: NodeProto, schema: onnx.defs.OpSchema, version: int, name: str) -> list[TensorType | None]:
     """Types of the node's outputs, None for absent ones and where no shape is known; EspgenError if malformed."""
     kinds = _operand_types(importer, node)
     check_operands(kinds, node, schema, name)
@@ -58,9 +56,7 @@ def check_operands(kinds: Mapping[str, TensorType], node: NodeProto, schema: onn
     if not schema.min_input <= len(node.input) <= schema.max_input:
         raise _malformed(node, name, f"has {len(node.input)} inputs, wants {schema.min_input} to {schema.max_input}")
     if not schema.min_output <= len(node.output) <= schema.max_output:
-        raise _malformed(
-            node, name, f"has {len(node.output)} outputs, wants {schema.min_output} to {schema.max_output}"
-        )
+        raise _malformed(node, name, f"has {len(node.output)} outputs, wants {schema.min_output} to {schema.max_output}")
     generic: dict[str, str] = {}
     for index, operand in enumerate(node.input):
         formal = schema.inputs[min(index, len(schema.inputs) - 1)]
@@ -70,17 +66,13 @@ def check_operands(kinds: Mapping[str, TensorType], node: NodeProto, schema: onn
             continue
         written = f"tensor({_onnx_name(kinds[operand].dtype)})"
         if written not in formal.types:
-            raise _malformed(
-                node, name, f"has input {operand!r} of type {written}, which {formal.name!r} does not take"
-            )
+            raise _malformed(node, name, f"has input {operand!r} of type {written}, which {formal.name!r} does not take")
         same = formal.option != onnx.defs.OpSchema.FormalParameterOption.Variadic or formal.is_homogeneous
         if same and generic.setdefault(formal.type_str, written) != written:
             raise _malformed(node, name, f"mixes inputs of type {generic[formal.type_str]} and {written}")
 
 
-def evaluate(
-    importer: Importer, node: NodeProto, types: list[TensorType | None], version: int, name: str
-) -> list[np.ndarray]:
+def evaluate(importer: Importer, node: NodeProto, types: list[TensorType | None], version: int, name: str) -> list[np.ndarray]:
     """The node's outputs for its constant inputs. EspgenError where they are too large or can't be computed."""
     for kind, output in zip(types, node.output, strict=True):
         if not output:
@@ -111,9 +103,7 @@ def _tensor_type(proto: onnx.TypeProto | None, output: str, name: str) -> Tensor
         return None
     if not all(dimension.HasField("dim_value") for dimension in tensor.shape.dim):
         return None
-    shape = check_shape(
-        [dimension.dim_value for dimension in tensor.shape.dim], f"value {output!r}", name, allow_empty=True
-    )
+    shape = check_shape([dimension.dim_value for dimension in tensor.shape.dim], f"value {output!r}", name, allow_empty=True)
     return TensorType(shape, numpy_type(tensor.elem_type, f"value {output!r}", name))
 
 

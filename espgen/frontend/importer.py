@@ -43,6 +43,7 @@ class Importer:
     quants: dict[str, QuantParams] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    four_bit: set[str] = field(default_factory=set)
     folded_elements: int = 0
     node_names: set[str] = field(default_factory=set)
     made: int = 0
@@ -100,9 +101,7 @@ class Importer:
     def declare(self, name: str, shape: Sequence[int], dtype: np.dtype, node: str | None = None) -> None:
         """Record a value's type; EspgenError where the name is taken or the shape out of bounds."""
         if name in self.types or name in self.aliases:
-            raise EspgenError(
-                f"value {name!r} is defined twice", node=node, place=name, hint="give every value its own name"
-            )
+            raise EspgenError(f"value {name!r} is defined twice", node=node, place=name, hint="give every value its own name")
         checked = check_shape(shape, f"value {name!r}", node, allow_empty=True)
         self.types[name] = TensorType(checked, widened(np.dtype(dtype)))
 
@@ -129,9 +128,7 @@ class Importer:
     def alias(self, name: str, target: str, node: str) -> None:
         """`name` is the same tensor as `target`."""
         if name in self.types or name in self.aliases:
-            raise EspgenError(
-                f"value {name!r} is defined twice", node=node, place=name, hint="give every value its own name"
-            )
+            raise EspgenError(f"value {name!r} is defined twice", node=node, place=name, hint="give every value its own name")
         self.aliases[name] = target
 
     def emit(

@@ -73,9 +73,7 @@ def _shape(
     for axis, dim in enumerate(declared.shape.dim):
         if dim.dim_param in shapes:
             used.add(dim.dim_param)
-        fixed = (
-            int(dim.dim_value) if dim.HasField("dim_value") else extents.get(dim.dim_param) if dim.dim_param else None
-        )
+        fixed = int(dim.dim_value) if dim.HasField("dim_value") else extents.get(dim.dim_param) if dim.dim_param else None
         if wanted is not None:
             if dim.HasField("dim_value") and dim.dim_value != wanted[axis]:
                 raise EspgenError(

@@ -16,9 +16,7 @@ MAX_NAME = 4096
 MIN_OPSET = 11
 
 
-def check_shape(
-    shape: Sequence[int], what: str, node: str | None = None, *, allow_empty: bool = False
-) -> tuple[int, ...]:
+def check_shape(shape: Sequence[int], what: str, node: str | None = None, *, allow_empty: bool = False) -> tuple[int, ...]:
     """`shape` as a tuple; EspgenError where the rank, an extent or the number of elements is out of bounds."""
     if len(shape) > MAX_RANK:
         raise EspgenError(

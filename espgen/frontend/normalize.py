@@ -68,7 +68,7 @@ def _clip(importer: Importer, step: Step) -> None:
         bounds[key] = None if number is not None and abs(number) == float("inf") else number
     low, high = bounds["min"], bounds["max"]
     if low is not None and high is not None and low > high:
-        raise step.error(f"min {low} is above max {high}")
+        bounds["min"] = high  # min(max(x, low), high) is high everywhere
     if low is None and high is None:
         alias(importer, step)
     else:

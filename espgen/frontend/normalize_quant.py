@@ -23,6 +23,8 @@ def quantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
         raise _bad(node, name, f"quantizes {importer.type(source).dtype.name}", "quantize float values")
     zero_name = node.input[2] if len(node.input) > 2 else ""
     zero_point = importer.parameter(zero_name, "zero point", name)
+    if zero_name in importer.four_bit:
+        raise _bad(node, name, "quantizes to four bits", "use int8, uint8, int16 or uint16")
     dtype = _output_type(node, name, zero_point, int(attrs.get("output_dtype", 0)))
     quant = _parameters(importer, node, name, dtype, zero_point, attrs)
     output = node.output[0]
@@ -80,9 +82,7 @@ def _output_type(node: NodeProto, name: str, zero_point: np.ndarray | None, decl
     if zero_point is not None:
         dtype = np.dtype(zero_point.dtype)
         if declared and numpy_type(declared, "output_dtype", name) != dtype:
-            raise _bad(
-                node, name, f"has output_dtype {type_name(declared)}, zero point {dtype.name}", "make both the same"
-            )
+            raise _bad(node, name, f"has output_dtype {type_name(declared)}, zero point {dtype.name}", "make both the same")
     else:
         dtype = numpy_type(declared, "output_dtype", name) if declared else np.dtype(np.uint8)
     if dtype.name not in _QUANTIZED:
@@ -130,9 +130,7 @@ def _parameters(
     if scale.ndim == 0 or (len(values) == 1):
         return QuantParams(values, points)
     if not isinstance(axis, int) or not -len(shape) <= axis < len(shape) or shape[axis] != len(values):
-        raise _bad(
-            node, name, f"has {len(values)} scales for axis {axis} of shape {list(shape)}", "give one scale per channel"
-        )
+        raise _bad(node, name, f"has {len(values)} scales for axis {axis} of shape {list(shape)}", "give one scale per channel")
     return QuantParams(values, points, axis % len(shape))
 
 

@@ -133,9 +133,7 @@ def pad(importer: Importer, step: Step) -> None:
     if mode not in ("constant", "reflect", "edge", "wrap"):
         raise step.error(f"mode {mode!r} is unknown")
     if mode == "reflect" and any(
-        pads[axis] >= shape[axis] or pads[axis + rank] >= shape[axis]
-        for axis in range(rank)
-        if pads[axis] or pads[axis + rank]
+        pads[axis] >= shape[axis] or pads[axis + rank] >= shape[axis] for axis in range(rank) if pads[axis] or pads[axis + rank]
     ):
         raise step.error("reflects more than the tensor has")
     if tuple(extent + pads[axis] + pads[axis + rank] for axis, extent in enumerate(shape)) != step.output_shape():
@@ -220,11 +218,21 @@ def resize(importer: Importer, step: Step) -> None:
     attrs.update(sizes=target, scales=tuple(scales), mode=mode)
     if attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         roi = importer.parameter(step.input(1), "roi", step.name)
-        attrs["roi"] = tuple(float(value) for value in roi.reshape(-1)) if roi is not None else ()
+        attrs["roi"] = _region(step, () if roi is None else tuple(float(value) for value in roi.reshape(-1)), axes, rank)
     elif target == shape and all(scale == 1.0 for scale in scales):
         alias(importer, step)
         return
     emit(importer, step, inputs=step.inputs[:1], attrs=attrs)
+
+
+def _region(step: Step, roi: tuple[float, ...], axes: tuple[int, ...], rank: int) -> tuple[float, ...]:
+    """The region of interest for every axis: starts, then ends; whole axes where the model says nothing."""
+    if len(roi) != 2 * len(axes):
+        raise step.error(f"roi has {len(roi)} entries for {len(axes)} axes")
+    region = [0.0] * rank + [1.0] * rank
+    for position, axis in enumerate(axes):
+        region[axis], region[axis + rank] = roi[position], roi[position + len(axes)]
+    return tuple(region)
 
 
 def reduce(importer: Importer, step: Step) -> None:

@@ -83,8 +83,10 @@ def pool(importer: Importer, step: Step) -> None:
         raise step.error("kernel_shape is missing")
     attrs = _window(step, data[2:], None)
     attrs["ceil_mode"] = int(step.attrs.get("ceil_mode", 0))
-    if step.op != "MaxPool":
+    if step.op == "AveragePool":
         attrs["count_include_pad"] = int(step.attrs.get("count_include_pad", 0))
+    if any(step.outputs[1:]):
+        attrs["storage_order"] = int(step.attrs.get("storage_order", 0))
     if "p" in step.attrs:
         attrs["p"] = step.attrs["p"]
     if any(pad >= (size - 1) * dilation + 1 for pad, size, dilation in zip(
@@ -151,9 +153,7 @@ def _kernel(step: Step, weight: tuple[int, ...]) -> tuple[int, ...]:
 def _pads(step: Step, spatial: int) -> tuple[int, ...]:
     pads = _list(step, "pads", 2 * spatial, 0)
     if any(not 0 <= pad <= _MAX_WINDOW_PARAMETER for pad in pads):
-        raise step.error(
-            f"pads {list(pads)} must not be negative", "cut the tensor with Slice instead of a negative padding"
-        )
+        raise step.error(f"pads {list(pads)} must not be negative", "cut the tensor with Slice instead of a negative padding")
     return pads
 
 

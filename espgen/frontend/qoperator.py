@@ -26,6 +26,7 @@ class Expansion:
     name: str
     attrs: dict[str, Any]
     nodes: list[NodeProto] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
 
     def input(self, index: int) -> str:
         return str(self.node.input[index]) if index < len(self.node.input) else ""
@@ -46,9 +47,7 @@ class Expansion:
     def dequantize(self, first: int, label: str, axis: int = 0) -> str:
         """The real values of inputs first, first + 1, first + 2 = data, scale, zero point."""
         data, scale, zero = self.input(first), self.input(first + 1), self.input(first + 2)
-        return self.add(
-            "DequantizeLinear", [data, scale, zero] if zero else [data, scale], self.fresh(label), axis=axis
-        )
+        return self.add("DequantizeLinear", [data, scale, zero] if zero else [data, scale], self.fresh(label), axis=axis)
 
     def quantize(self, real: str, scale: str, zero: str, like: str) -> None:
         """The node's output; without a zero point it has the type of input `like` and zero point 0."""
@@ -60,7 +59,13 @@ class Expansion:
         return self.importer.add_constant(self.fresh(label), data, self.name)
 
     def fresh(self, label: str) -> str:
-        return self.importer.fresh(f"{self.node.output[0]}/{label}")
+        wanted = f"{self.node.output[0]}/{label}"
+        name, count = self.importer.fresh(wanted), 1
+        while name in self.taken:
+            count += 1
+            name = self.importer.fresh(f"{wanted}_{count}")
+        self.taken.add(name)
+        return name
 
     def scale_product(self, left: str, right: str, factor: float = 1.0) -> str:
         """A constant: the product of two scales, in float64."""
@@ -72,9 +77,7 @@ class Expansion:
                 place=left,
                 hint="quantize activations per tensor",
             )
-        return self.constant(
-            "bias_scale", scales[0].astype(np.float64).reshape(()) * scales[1].astype(np.float64) * factor
-        )
+        return self.constant("bias_scale", scales[0].astype(np.float64).reshape(()) * scales[1].astype(np.float64) * factor)
 
     def bias(self, name: str, left: str, right: str, factor: float = 1.0) -> str:
         scale = self.scale_product(left, right, factor)

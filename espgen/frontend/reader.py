@@ -16,7 +16,7 @@ from espgen.frontend.functions import inline_functions
 from espgen.frontend.importer import Importer
 from espgen.frontend.inputs import input_types
 from espgen.frontend.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
-from espgen.frontend.tensors import read_tensor
+from espgen.frontend.tensors import is_four_bit, read_tensor
 from espgen.frontend.translate import CONTRIB_DOMAINS, STANDARD_DOMAINS, translate
 from espgen.frontend.wire import first_bad_offset
 from espgen.ir import Graph, verify
@@ -49,18 +49,14 @@ def load_onnx(
             hint="the file is damaged: export it again",
         ) from None
     except RecursionError:
-        raise EspgenError(
-            "the model nests too deeply", place=place, hint="flatten nested subgraphs before export"
-        ) from None
+        raise EspgenError("the model nests too deeply", place=place, hint="flatten nested subgraphs before export") from None
 
 
 def _read_file(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise EspgenError(
-                f"the model has {size} bytes", place=str(path), hint=f"at most {MAX_FILE_BYTES} bytes are read"
-            )
+            raise EspgenError(f"the model has {size} bytes", place=str(path), hint=f"at most {MAX_FILE_BYTES} bytes are read")
         return path.read_bytes()
     except OSError as error:
         raise EspgenError(
@@ -70,9 +66,7 @@ def _read_file(path: Path) -> bytes:
 
 def _parse(data: bytes, place: str) -> ModelProto:
     if len(data) > MAX_FILE_BYTES:
-        raise EspgenError(
-            f"the model has {len(data)} bytes", place=place, hint=f"at most {MAX_FILE_BYTES} bytes are read"
-        )
+        raise EspgenError(f"the model has {len(data)} bytes", place=place, hint=f"at most {MAX_FILE_BYTES} bytes are read")
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -96,15 +90,15 @@ def _load(model: ModelProto, place: str, shapes: Mapping[str, Sequence[int] | in
     model = inline_functions(model, place)
     graph = model.graph
     if len(graph.node) > MAX_NODES:
-        raise EspgenError(
-            f"the model has {len(graph.node)} nodes", place=place, hint=f"at most {MAX_NODES} are supported"
-        )
+        raise EspgenError(f"the model has {len(graph.node)} nodes", place=place, hint=f"at most {MAX_NODES} are supported")
     if len(graph.sparse_initializer) > 0:
         raise EspgenError("the model has sparse initializers", place=place, hint="store them as dense tensors")
     _check_names(graph, place)
     importer = Importer(opset)
     for tensor in graph.initializer:
         importer.add_constant(tensor.name, read_tensor(tensor, f"initializer {tensor.name!r}", None, folder))
+        if is_four_bit(tensor):
+            importer.four_bit.add(tensor.name)
     # Exporters before ONNX IR 4 list initializers as inputs, too: those are constants.
     real_inputs = [item for item in graph.input if item.name not in importer.constants]
     for name, kind in input_types(real_inputs, shapes).items():
@@ -114,9 +108,7 @@ def _load(model: ModelProto, place: str, shapes: Mapping[str, Sequence[int] | in
     outputs = [item.name for item in graph.output]
     for output in outputs:
         if importer.resolve(output) not in importer.types:
-            raise EspgenError(
-                f"graph output {output!r} is computed by no node", place=output, hint="export the model again"
-            )
+            raise EspgenError(f"graph output {output!r} is computed by no node", place=output, hint="export the model again")
     result = importer.finish(graph.name, [item.name for item in real_inputs], outputs)
     verify(result, "reading the model")
     return result
@@ -127,9 +119,7 @@ def _opset(model: ModelProto, place: str) -> int:
     for entry in model.opset_import:
         domain = "" if entry.domain in STANDARD_DOMAINS else entry.domain
         if versions.setdefault(domain, entry.version) != entry.version:
-            raise EspgenError(
-                f"domain {domain!r} is imported in two versions", place=place, hint="export the model again"
-            )
+            raise EspgenError(f"domain {domain!r} is imported in two versions", place=place, hint="export the model again")
     used = {node.domain for node in model.graph.node}
     newest = onnx.defs.onnx_opset_version()
     version = versions.get("", newest if not used & set(STANDARD_DOMAINS) else 0)
@@ -145,9 +135,7 @@ def _opset(model: ModelProto, place: str) -> int:
         )  # fmt: skip
     missing = {domain for domain in used if domain in CONTRIB_DOMAINS and domain not in versions}
     if missing:
-        raise EspgenError(
-            f"domain {sorted(missing)[0]!r} is used but not imported", place=place, hint="export the model again"
-        )
+        raise EspgenError(f"domain {sorted(missing)[0]!r} is used but not imported", place=place, hint="export the model again")
     return version
 
 
@@ -157,9 +145,7 @@ def _check_names(graph: GraphProto, place: str) -> None:
         seen: set[str] = set()
         for position, item in enumerate(items):
             if not item.name or item.name in seen:
-                raise EspgenError(
-                    f"graph {what} {position} has no name of its own", place=place, hint="export the model again"
-                )
+                raise EspgenError(f"graph {what} {position} has no name of its own", place=place, hint="export the model again")
             seen.add(item.name)
     if not graph.output:
         raise EspgenError("the graph has no outputs", place=place, hint="export the model again")

@@ -20,13 +20,18 @@ _TYPED_FIELDS: dict[int, str] = {
     TensorProto.UINT32: "uint64_data",
     TensorProto.STRING: "string_data",
 }
-# Four-bit integers are widened: the chip has no smaller load than a byte.
+# Four-bit weights are widened: the chip has no smaller load than a byte. Nothing is four bits wide at run time.
 _FOUR_BIT: dict[int, np.dtype] = {TensorProto.INT4: np.dtype(np.int8), TensorProto.UINT4: np.dtype(np.uint8)}
 _SUPPORTED: set[int] = {
     TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.BOOL,
     TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32,
-    TensorProto.INT64, TensorProto.UINT64, TensorProto.INT4, TensorProto.UINT4,
+    TensorProto.INT64, TensorProto.UINT64,
 }  # fmt: skip
+
+
+def is_four_bit(tensor: TensorProto) -> bool:
+    """Whether the tensor holds four-bit integers, which read_tensor widens."""
+    return tensor.data_type in _FOUR_BIT
 
 
 def type_name(element_type: int) -> str:
@@ -44,8 +49,6 @@ def numpy_type(element_type: int, what: str, node: str | None = None) -> np.dtyp
             f"{what} has element type {type_name(element_type)}", node=node, place=what,
             hint="use float32, int8, uint8, int16, uint16, int32, int64 or bool",
         )  # fmt: skip
-    if element_type in _FOUR_BIT:
-        return _FOUR_BIT[element_type]
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))
 
 
@@ -61,7 +64,7 @@ def read_tensor(tensor: TensorProto, what: str, node: str | None = None, folder:
     beyond the limits and data of the wrong length.
     """
     shape = check_shape(list(tensor.dims), what, node, allow_empty=True)
-    dtype = numpy_type(tensor.data_type, what, node)
+    dtype = _FOUR_BIT.get(tensor.data_type) or numpy_type(tensor.data_type, what, node)
     if tensor.HasField("segment"):
         raise _bad(what, node, "is split into segments", "save the model with whole tensors")
     packed = tensor.data_type in _FOUR_BIT
@@ -72,9 +75,7 @@ def read_tensor(tensor: TensorProto, what: str, node: str | None = None, folder:
     elif tensor.HasField("raw_data"):
         raw = tensor.raw_data
         if len(raw) != expected:
-            raise _bad(
-                what, node, f"has {len(raw)} bytes of raw data where shape {list(shape)} needs {expected}", _RESAVE
-            )
+            raise _bad(what, node, f"has {len(raw)} bytes of raw data where shape {list(shape)} needs {expected}", _RESAVE)
     else:
         return _typed(tensor, shape, dtype, what, node)
     if packed:
@@ -129,9 +130,7 @@ def _external(tensor: TensorProto, expected: int, what: str, node: str | None, f
     if not path.is_relative_to(root) or not path.is_file():
         raise _bad(what, node, "names no regular file below the model's folder", "put the data file next to the model")
     if offset < 0 or length != expected or offset + length > path.stat().st_size:
-        raise _bad(
-            what, node, f"needs {expected} bytes at offset {offset} of {path.name}, which it does not have", _RESAVE
-        )
+        raise _bad(what, node, f"needs {expected} bytes at offset {offset} of {path.name}, which it does not have", _RESAVE)
     with path.open("rb") as stream:
         stream.seek(offset)
         return stream.read(length)

@@ -119,9 +119,7 @@ def _constant(attrs: dict[str, object], name: str) -> np.ndarray:
             return np.array(attrs[key], dtype=dtype)
     value = attrs.get("value")
     if not isinstance(value, np.ndarray):
-        raise EspgenError(
-            "Constant has no dense numeric value", node=name, place="attribute value", hint="use a dense tensor"
-        )
+        raise EspgenError("Constant has no dense numeric value", node=name, place="attribute value", hint="use a dense tensor")
     return value
 
 
@@ -144,9 +142,7 @@ def _inline_branch(importer: Importer, node: NodeProto, name: str) -> None:
     wanted = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
     graph = next((attribute.g for attribute in node.attribute if attribute.name == wanted), None)
     if graph is None or len(graph.output) != len(node.output):
-        raise EspgenError(
-            f"If lacks its {wanted}", node=name, place=f"attribute {wanted}", hint="export the model again"
-        )
+        raise EspgenError(f"If lacks its {wanted}", node=name, place=f"attribute {wanted}", hint="export the model again")
     for tensor in graph.initializer:
         importer.add_constant(tensor.name, read_tensor(tensor, f"initializer {tensor.name!r}", name), name)
     for index, inner in enumerate(graph.node):
@@ -154,9 +150,7 @@ def _inline_branch(importer: Importer, node: NodeProto, name: str) -> None:
     for outer, result in zip(node.output, graph.output, strict=True):
         source = importer.resolve(result.name)
         if source not in importer.types:
-            raise EspgenError(
-                f"{result.name!r} is never computed", node=name, place=result.name, hint="export the model again"
-            )
+            raise EspgenError(f"{result.name!r} is never computed", node=name, place=result.name, hint="export the model again")
         if outer:
             importer.alias(outer, source, name)
 

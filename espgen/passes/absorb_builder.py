@@ -8,10 +8,11 @@ import numpy as np
 
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams, Value
-from espgen.ops.expression import X
+from espgen.ops.expression import Expression, X
 from espgen.passes.absorb_numbers import Array, dequantized, quantized
 from espgen.passes.absorb_products import emit_product
 from espgen.passes.absorb_symbols import (
+    Clip,
     Function,
     Move,
     Operation,
@@ -20,6 +21,7 @@ from espgen.passes.absorb_symbols import (
     Real,
     Source,
     Symbol,
+    intersect,
     not_quantized,
 )
 
@@ -131,7 +133,7 @@ class Builder:
             return self._quantize_input(symbol, quant, dtype, reader)
         result = self.declare(name, symbol.shape, dtype, quant)
         if isinstance(symbol, Function):
-            self.emit(symbol.node, "Unary", (symbol.base,), (result,), expression=symbol.expression)
+            self._emit_function(symbol, result)
         elif isinstance(symbol, Product):
             emit_product(self, symbol, result)
         elif isinstance(symbol, Operation):
@@ -162,6 +164,14 @@ class Builder:
             )
         self.values[symbol.label] = Value(symbol.label, symbol.shape, dtype, quant)
         return symbol.label
+
+    def _emit_function(self, symbol: Function, result: str) -> None:
+        """A table, or where it only clips a Requantize, which is exact for 16 bits, too."""
+        bounds = clip_of(symbol.expression)
+        if bounds is None:
+            self.emit(symbol.node, "Unary", (symbol.base,), (result,), expression=symbol.expression)
+        else:
+            self.emit(symbol.node, "Requantize", (symbol.base,), (result,), clip=bounds)
 
     def _emit_operation(self, symbol: Operation, quant: QuantParams, result: str) -> None:
         names = []
@@ -201,3 +211,13 @@ MOVEMENTS = {
     "SpaceToDepth", "Split", "Tile", "Transpose",
 }  # fmt: skip
 """Operators of one operand that move or select elements: they commute with quantization."""
+
+
+def clip_of(expression: Expression) -> Clip | None:
+    """Bounds of an expression that is nothing but Relu and Clip of the variable, None for any other."""
+    if expression == X:
+        return (None, None)
+    inner = clip_of(expression[1]) if expression[0] in ("Relu", "Clip") else None
+    if inner is None:
+        return None
+    return intersect(inner, (0.0, None) if expression[0] == "Relu" else (expression[2], expression[3]))
