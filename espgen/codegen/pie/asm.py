@@ -217,7 +217,7 @@ class Function:
         """The whole function as assembly text."""
         if len(self._open) != 1:
             raise EspgenError(f"kernel generator: {self.symbol} has an open loop")
-        head = [f"# {line}".rstrip() for line in self.summary.splitlines()]
+        head = [f"// {line}".rstrip() for line in self.summary.splitlines()]
         lines = [*head, f".globl {self.symbol}", ".balign 4", f".type {self.symbol}, @function", f"{self.symbol}:"]
         lines += _lines(self._complete(), "    ")
         return "\n".join([*lines, f".size {self.symbol}, . - {self.symbol}", ""])
@@ -241,14 +241,14 @@ def _lines(items: list[Item], indent: str) -> list[str]:
     lines: list[str] = []
     for item in items:
         if isinstance(item, Comment):
-            lines.append(f"{indent}# {item.text}")
+            lines.append(f"{indent}// {item.text}")
         elif isinstance(item, Instruction):
             lines.append(_line(item, indent))
         else:
             lines += [_line(instruction, indent) for instruction in _setup(item)]
             body = _lines(item.body, indent + "    ")
             if item.hardware:
-                last = max(index for index, line in enumerate(body) if not line.lstrip().startswith("#"))
+                last = max(index for index, line in enumerate(body) if not line.lstrip().startswith("//"))
                 lines += [*body[:last], f"{item.end}:", *body[last:]]
             else:
                 lines += [f"{item.start}:", *body]
@@ -259,7 +259,7 @@ def _lines(items: list[Item], indent: str) -> list[str]:
 
 def _line(instruction: Instruction, indent: str) -> str:
     text = f"{indent}{instruction}"
-    return f"{text:<56}# {instruction.note}" if instruction.note else text
+    return f"{text:<55} // {instruction.note}" if instruction.note else text
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _count_loop(loop: Loop, state: _Ready, trips: Mapping[str, int]) -> tuple[fl
 def assembly_file(functions: list[str], banner: str = "PIE kernels made by espgen") -> str:
     """A complete `.S` file (needs the C preprocessor) holding the functions' texts."""
     head = [
-        f"# {banner}",
+        f"// {banner}",
         f'#include "{MACRO_FILE_NAME}"',
         ".option norvc",
         ".option norelax",

@@ -14,11 +14,13 @@ import numpy as np
 from espgen import arith
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.conv_body import LoopedBody, PixelBody, UnrolledBody
-from espgen.codegen.pie.conv_frame import emit_frame
+from espgen.codegen.pie.conv_frame import GROUP_WORD, ConvFrame, Geometry
+from espgen.codegen.pie.correction import MOST_MASKS, header, mask_shapes
 from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, ShiftEpilogue, as_scale, choose_epilogue
 from espgen.codegen.pie.packing import LANES, Block, Window, advances, blocks, input_windows, padded, weight_vectors
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.pie.store import plan_stores
+from espgen.errors import EspgenError
 
 MOST_UNROLLED = 1150
 """Instructions of a pixel body up to which it is unrolled whole (4.6 KB)."""
@@ -77,13 +79,30 @@ class _Plan:
         self.pixel_step = spec.stride_w * spec.in_pitch
         self.steps = advances(self.windows, self.pixel_step)
         self.stores = plan_stores(spec.out_channels, spec.out_pitch, spec.out_width)
-        self.epilogue = self._epilogue()
+        self.epilogue = self.make_epilogue()
         if isinstance(self.epilogue, ScaleEpilogue) and self.epilogue.scale.split > 15:
             raise Unsupported("accumulators too wide for 16-bit factors")
         if self.weight_zero and 4 * spec.out_width > _STACK_FOR_CORRECTION:
             raise Unsupported("rows too wide for the weight zero point's sums on the stack")
+        if self.weight_zero and len(mask_shapes(self.windows)) > MOST_MASKS:
+            raise Unsupported("too many window shapes for the weight zero point's sums")
+        if self.weight_zero and self.offsets:
+            raise Unsupported("grouped convolution with a weight zero point")
 
-    def _epilogue(self) -> Epilogue:
+    @property
+    def offsets(self) -> bool:
+        """Whether blocks read different input channels."""
+        return len({block.first_input for block in self.blocks}) > 1
+
+    @property
+    def record_bytes(self) -> int:
+        """Constants of one block."""
+        macs = sum(len(window.lanes) for window in self.windows)
+        constants = self.epilogue.block_constants + self.epilogue.pixel_constants
+        return (GROUP_WORD if self.offsets else 0) + LANES * macs + 4 * LANES + constants
+
+    def make_epilogue(self) -> Epilogue:
+        """A new epilogue for one function."""
         spec = self.spec
         if not self.weight_zero:
             return choose_epilogue(
@@ -96,8 +115,9 @@ class _Plan:
         """Mean extra cycles of a window's load: the share of pixels where it is not 16-byte aligned."""
         if self.aligned:
             return 0.0
-        places = np.arange(min(self.spec.out_width, LANES)) * self.pixel_step + window.offset
-        return float(np.mean(places % LANES != 0))
+        pixels = np.arange(min(self.spec.out_width, LANES)) * self.pixel_step + window.offset
+        starts = np.array([block.first_input for block in self.blocks])
+        return float(np.mean((pixels + starts[:, None]) % LANES != 0))
 
 
 def conv_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True) -> PieKernel:
@@ -106,8 +126,6 @@ def conv_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True
     `symbol` defaults to a name made from the shape and a digest of the code, so that layers of equal shape share
     one function. Raises EspgenError where `supports` gives a reason.
     """
-    from espgen.errors import EspgenError
-
     try:
         plan = _Plan(spec)
     except Unsupported as reason:
@@ -130,15 +148,15 @@ def _name(plan: _Plan, hardware_loops: bool) -> str:
 def _body(plan: _Plan) -> PixelBody:
     macs = sum(len(window.lanes) for window in plan.windows)
     if macs + len(plan.windows) <= MOST_UNROLLED:
-        return UnrolledBody(plan.windows, plan.steps, plan.epilogue)
-    return LoopedBody(plan.windows, plan.steps, plan.epilogue)
+        return UnrolledBody(plan.windows, plan.epilogue)
+    return LoopedBody(plan.windows, plan.epilogue)
 
 
-def _function(plan: _Plan, symbol: str, hardware_loops: bool) -> tuple[Function, PixelBody]:
+def _summary(plan: _Plan, symbol: str) -> str:
     spec = plan.spec
     form = "shift" if isinstance(plan.epilogue, ShiftEpilogue) else "scale"
     macs = sum(len(window.lanes) for window in plan.windows)
-    summary = (
+    return (
         f"{symbol}: convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} dilation "
         f"{spec.dilation_h}x{spec.dilation_w}, {spec.in_channels} -> {spec.out_channels} channels, {spec.groups} "
         f"group(s), {spec.out_width} pixels per row\n"
@@ -146,28 +164,34 @@ def _function(plan: _Plan, symbol: str, hardware_loops: bool) -> tuple[Function,
         f"requantization by {form}\n"
         "a0 out_rows, a1 in_rows, a2 params, a3 rows"
     )
-    function = Function(symbol, summary, hardware_loops=hardware_loops)
-    # Epilogues hold the registers they were given, so each function gets its own.
-    plan.epilogue = plan._epilogue()
+
+
+def _function(plan: _Plan, symbol: str, hardware_loops: bool) -> tuple[Function, PixelBody]:
+    spec = plan.spec
+    function = Function(symbol, _summary(plan, symbol), hardware_loops=hardware_loops)
+    # Epilogues remember their registers, so each function gets its own.
+    plan.epilogue = plan.make_epilogue()
     body = _body(plan)
-    emit_frame(
-        function,
-        spec,
-        body,
-        plan.epilogue,
-        plan.stores,
-        block_starts=tuple(block.first_input for block in plan.blocks),
-        weight_zero=plan.weight_zero,
+    geometry = Geometry(
+        windows=plan.windows,
+        steps=plan.steps,
         extra=tuple(plan.misaligned_share(window) for window in plan.windows),
+        pixel_step=plan.pixel_step,
+        out_width=spec.out_width,
+        stride_h=spec.stride_h,
+        dilation_h=spec.dilation_h,
+        record_bytes=plan.record_bytes,
+        header_bytes=len(header(plan.windows, plan.weight_zero)),
+        offsets=plan.offsets,
         misaligned_loads=not plan.aligned,
+        corrected=plan.weight_zero != 0,
     )
+    ConvFrame(function, geometry, body, plan.epilogue, plan.stores).emit()
     return function, body
 
 
 def _params(plan: _Plan, body: PixelBody) -> bytes:
     """Header (masks of the weight zero point), then one record per block."""
-    from espgen.codegen.pie.correction import header
-
     spec = plan.spec
     bias = padded(plan.epilogue.bias(np.asarray(spec.bias, np.int64)), np.int32, LANES * len(plan.blocks))
     records = [header(plan.windows, plan.weight_zero)]
@@ -181,7 +205,8 @@ def _record(plan: _Plan, body: PixelBody, number: int, block: Block, bias: np.nd
     ordered = np.zeros_like(vectors)
     ordered[list(body.order)] = vectors
     held, pixel = plan.epilogue.pack(number)
-    return held + ordered.tobytes() + bias.astype("<i4").tobytes() + pixel
+    start = np.array([block.first_input, 0, 0, 0], "<i4").tobytes() if plan.offsets else b""
+    return start + held + ordered.tobytes() + bias.astype("<i4").tobytes() + pixel
 
 
 def _overread(plan: _Plan, body: PixelBody) -> int:

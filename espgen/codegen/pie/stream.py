@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from espgen.codegen.pie.packing import LANES, Window
+from espgen.codegen.pie.packing import Window
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,16 @@ class Stream:
 
 
 def plan_stream(
-    windows: tuple[Window, ...], steps: tuple[int, ...], spare_registers: int, *, preload: bool
+    windows: tuple[Window, ...], fusable: tuple[bool, ...], spare_registers: int, *, preload: bool
 ) -> Stream:
     """Schedule one pixel with at most `spare_registers` (>= 2) resident weights.
 
-    `steps` are the pointer advances of the windows; only loads that advance by 16 can ride on a multiply-accumulate.
+    `fusable` tells of each window whether its load may ride on a multiply-accumulate (its pointer then advances by 16).
     Without `preload` no input register survives the epilogue, and window 0 is always loaded late.
     """
     reads = [(number, lane) for number, window in enumerate(windows) for lane, _, _ in window.lanes]
     count, last = len(reads), len(windows) - 1
     first = [reads.index((number, window.lanes[0][0])) for number, window in enumerate(windows)]
-    fusable = [step == LANES for step in steps]
     resident = set(range(min(2, count)))
     if count <= spare_registers:
         resident = set(range(count))
