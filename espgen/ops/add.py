@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from espgen import arith
-from espgen.ir import DType, Graph, Node, QuantParams
+from espgen.errors import EspgenError
+from espgen.ir import DType, Graph, Node, QuantParams, Value
 from espgen.ops.base import (
     Array,
     Case,
@@ -25,7 +26,9 @@ from espgen.ops.base import (
     rows_of,
     zero_points,
 )
-from espgen.ops.broadcast import initializer, operand
+from espgen.ops.broadcast import initializer, operand, reach
+from espgen.ops.lowering import LoweringContext, clip_bounds
+from espgen.ops.operands import ACTIVATIONS, activation, fetch_all, same_meaning
 
 MAX_OPERANDS = 8
 
@@ -149,6 +152,49 @@ def cases() -> list[Case]:
         ("zero_points_at_the_ends", sum_graph([image, image], [1.3, 1.9], points=(-128, 127), out_zero=127)),
     ]
     return [Case(name, graph) for name, graph in table]
+
+
+def _lower_sum(context: LoweringContext, node: Node) -> None:
+    """Add, Sub, Sum, Requantize: one weighted sum with the scale ratios s_i / s_y."""
+    result = activation(context, node, node.outputs[0])
+    values = [activation(context, node, name, (*ACTIVATIONS, DType.INT32)) for name in node.inputs]
+    if len(values) > MAX_OPERANDS:
+        raise EspgenError(
+            f"{node.op} of {len(values)} tensors", node=node.name, hint=f"add at most {MAX_OPERANDS} tensors at once"
+        )
+    signs = [-1.0 if node.op == "Sub" and index == 1 else 1.0 for index in range(len(values))]
+    ratios = [sign * value.scale / result.scale for sign, value in zip(signs, values, strict=True)]
+    operands, layout = fetch_all(context, node, node.inputs)
+    output = context.define(node.outputs[0], layout)
+    bounds = clip_bounds(context, node, node.outputs[0])
+    unclipped = bounds["low"] == result.dtype.minimum and bounds["high"] == result.dtype.maximum
+    if node.op == "Requantize" and same_meaning(values[0], result) and unclipped:
+        context.emit(node.name, "reshape", operands, (output,))
+        return
+    emit_sum(context, node, operands, values, ratios, output, bounds)
+
+
+def emit_sum(
+    context: LoweringContext,
+    node: Node,
+    operands: Sequence[str],
+    values: Sequence[Value],
+    ratios: Sequence[float],
+    output: str,
+    attrs: dict[str, int],
+) -> None:
+    """Append `add` with weights for the ratios s_i / s_y; EspgenError where 64 bits could overflow."""
+    bits = 8 * context.values[output].dtype.size
+    weights = arith.choose_weights(ratios, bits, node=node.name)
+    total = sum(reach(value) * abs(factor) for value, factor in zip(values, weights.multiplier, strict=True))
+    if total >= 1 << 62:
+        raise EspgenError(
+            "the sum needs more than 62 bits", node=node.name, hint="re-quantize: the operands' scales differ too much"
+        )
+    context.emit(node.name, "add", operands, (output,), weights=weights, **attrs)
+
+
+LOWER = dict.fromkeys(("Add", "Sub", "Sum", "Requantize"), _lower_sum)
 
 
 SPECS = (

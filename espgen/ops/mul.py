@@ -11,9 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from espgen import arith
+from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams
+from espgen.ir.layout import channels_last_layout, to_layout
 from espgen.ops.base import Array, Case, GraphBuilder, KernelCall, OpSpec, StorageOf, bounds, output_array, rows_of, zero_points
 from espgen.ops.broadcast import operand, reach, rowwise_call, uniform_requant
+from espgen.ops.lowering import CHANNELS_LAST, LoweringContext, clip_bounds
+from espgen.ops.operands import activation, common_layout, fetch_all, real_values
 
 
 def reference(node: Node, inputs: Sequence[Array], graph: Graph) -> list[Array]:
@@ -101,6 +105,47 @@ def cases() -> list[Case]:
         ("int16_to_int8", product_graph([image, image], 1.7e-7, dtypes=(i16, i16), out_dtype=i8)),
     ]
     return [Case(name, graph) for name, graph in table]
+
+
+def _lower_product(context: LoweringContext, node: Node) -> None:
+    """Mul: one product with the scale ratio s_1 s_2 / s_y."""
+    result = activation(context, node, node.outputs[0])
+    values = [activation(context, node, name) for name in node.inputs]
+    operands, layout = fetch_all(context, node, node.inputs)
+    output = context.define(node.outputs[0], layout)
+    attrs = clip_bounds(context, node, node.outputs[0])
+    ratio = values[0].scale * values[1].scale / result.scale
+    bound = reach(values[0]) * reach(values[1])
+    requant = arith.choose_requant([ratio], [bound], 8 * result.dtype.size, node=node.name)
+    context.emit(node.name, "mul", operands, (output,), requant=requant, **attrs)
+
+
+def _lower_quotient(context: LoweringContext, node: Node) -> None:
+    """Div by a constant: the product with its reciprocals, symmetric in the activation's type."""
+    result = activation(context, node, node.outputs[0])
+    value = activation(context, node, node.inputs[0])
+    divisor = real_values(context, node.inputs[1])
+    if divisor is None or not np.all(divisor != 0.0):
+        what = "a tensor computed at run time" if divisor is None else "a constant 0"
+        raise EspgenError(f"division by {what}", node=node.name, hint="divide by a constant that is nowhere 0")
+    reciprocal = 1.0 / divisor
+    layout = common_layout(context, node, node.inputs[:1])
+    rank = len(result.shape)
+    left = context.fetch(node.inputs[0], layout, rank if layout == CHANNELS_LAST else None)
+    output = context.define(node.outputs[0], layout)
+    attrs = clip_bounds(context, node, node.outputs[0])
+    scale = float(np.abs(reciprocal).max()) / DType.INT16.maximum
+    data = np.rint(reciprocal / scale).astype(np.int16)
+    if layout == CHANNELS_LAST:
+        data = to_layout(data.reshape((1,) * (rank - data.ndim) + data.shape), channels_last_layout(rank))
+    right = context.add_constant(f"{node.name}_reciprocal", data, QuantParams.tensor(scale))
+    bound = reach(value) * reach(context.values[right])
+    ratio = value.scale * scale / result.scale
+    requant = arith.choose_requant([ratio], [bound], 8 * result.dtype.size, node=node.name)
+    context.emit(node.name, "mul", (left, right), (output,), requant=requant, **attrs)
+
+
+LOWER = {"Mul": _lower_product, "Div": _lower_quotient}
 
 
 SPECS = (

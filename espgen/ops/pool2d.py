@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from espgen import arith
+from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import (
     PADDING_ROW,
@@ -31,6 +32,8 @@ from espgen.ops.base import (
     output_array,
 )
 from espgen.ops.broadcast import reach
+from espgen.ops.lowering import CHANNELS_LAST, LoweringContext, clip_bounds
+from espgen.ops.operands import activation, bounded_ratio, rescaled
 
 IntArray = npt.NDArray[np.int64]
 
@@ -48,7 +51,7 @@ def counts(node: Node, graph: Graph, axis: int) -> IntArray:
     where = coordinates(node, graph, axis)
     extent = graph.value(node.inputs[0]).shape[1 + axis]
     before, after = (node.attrs["pads"][axis], node.attrs["pads"][axis + 2]) if node.attrs["count_include_pad"] else (0, 0)
-    return np.maximum(1, ((where >= -before) & (where < extent + after)).sum(axis=1))
+    return np.asarray(np.maximum(1, ((where >= -before) & (where < extent + after)).sum(axis=1)))
 
 
 def windows(node: Node, x: Array, graph: Graph, fill: int) -> IntArray:
@@ -217,6 +220,50 @@ def average_cases() -> list[Case]:
 def additions(node: Node, graph: Graph) -> int:
     """Elements that the windows read."""
     return graph.value(node.outputs[0]).elements * int(np.prod(node.attrs["kernel"]))
+
+
+def _window_attrs(node: Node) -> dict[str, tuple[int, ...]]:
+    """ONNX's 1-D or 2-D window as height and width."""
+    attrs = node.attrs
+    spatial = len(attrs["kernel_shape"])
+    if spatial not in (1, 2):
+        raise EspgenError(f"{node.op} over {spatial} axes", node=node.name, hint="espgen has 1-D and 2-D windows")
+    pads = attrs["pads"]
+    if spatial == 2:
+        geometry = (attrs["kernel_shape"], attrs["strides"], pads, attrs["dilations"])
+    else:
+        single = ((1, attrs[key][0]) for key in ("kernel_shape", "strides", "dilations"))
+        kernel, strides, dilations = single
+        geometry = (kernel, strides, (0, pads[0], 0, pads[1]), dilations)
+    return dict(zip(("kernel", "strides", "pads", "dilations"), (tuple(entry) for entry in geometry), strict=True))
+
+
+def _lower_max(context: LoweringContext, node: Node) -> None:
+    """MaxPool; where the output has another scale, the input is rescaled first."""
+    source = activation(context, node, node.inputs[0])
+    result = activation(context, node, node.outputs[0])
+    geometry = _window_attrs(node)
+    operand = rescaled(context, node, context.fetch(node.inputs[0], CHANNELS_LAST), source, result)
+    output = context.define(node.outputs[0], CHANNELS_LAST)
+    attrs = clip_bounds(context, node, node.outputs[0])
+    context.emit(node.name, "max_pool2d", (operand,), (output,), **geometry, **attrs)
+
+
+def _lower_average(context: LoweringContext, node: Node) -> None:
+    """AveragePool with the ratio of the scales."""
+    source = activation(context, node, node.inputs[0])
+    result = activation(context, node, node.outputs[0])
+    geometry = _window_attrs(node)
+    operand = context.fetch(node.inputs[0], CHANNELS_LAST)
+    output = context.define(node.outputs[0], CHANNELS_LAST)
+    area = geometry["kernel"][0] * geometry["kernel"][1]
+    attrs = clip_bounds(context, node, node.outputs[0])
+    ratio = bounded_ratio(source, result, 1, area, node)
+    counted = bool(node.attrs.get("count_include_pad", 0))
+    context.emit(node.name, "average_pool2d", (operand,), (output,), ratio=ratio, count_include_pad=counted, **geometry, **attrs)
+
+
+LOWER = {"MaxPool": _lower_max, "AveragePool": _lower_average}
 
 
 SPECS = (

@@ -14,6 +14,8 @@ from espgen import arith
 from espgen.ir import DType, Graph, Node, QuantParams
 from espgen.ops.base import Array, Case, GraphBuilder, KernelCall, OpSpec, StorageOf, bounds, output_array, rows_of
 from espgen.ops.broadcast import operand, reach, rowwise_call, uniform_requant
+from espgen.ops.lowering import LoweringContext, clip_bounds
+from espgen.ops.operands import activation, fetch_all
 
 
 def reference(node: Node, inputs: Sequence[Array], graph: Graph) -> list[Array]:
@@ -85,6 +87,23 @@ def cases() -> list[Case]:
         ("int16_by_int8", prelu_graph((13,), 1.3, 0.0041, i16, i8, (-900, 3, 800))),
     ]
     return [Case(name, graph) for name, graph in table]
+
+
+def _lower_prelu(context: LoweringContext, node: Node) -> None:
+    """PRelu: the slope of ONNX's [C,1,1] or any other shape that broadcasts to the input."""
+    result = activation(context, node, node.outputs[0])
+    source, slope = (activation(context, node, name) for name in node.inputs)
+    operands, layout = fetch_all(context, node, node.inputs)
+    output = context.define(node.outputs[0], layout)
+    bits, ratio = 8 * result.dtype.size, source.scale / result.scale
+    positive = arith.choose_requant([ratio], [reach(source)], bits, node=node.name)
+    limit = reach(source) * reach(slope)
+    negative = arith.choose_requant([ratio * slope.scale], [limit], bits, node=node.name)
+    attrs = clip_bounds(context, node, node.outputs[0])
+    context.emit(node.name, "prelu", operands, (output,), positive=positive, negative=negative, **attrs)
+
+
+LOWER = {"PRelu": _lower_prelu}
 
 
 SPECS = (

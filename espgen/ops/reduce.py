@@ -27,6 +27,8 @@ from espgen.ops.base import (
     rows_of,
 )
 from espgen.ops.broadcast import reach
+from espgen.ops.lowering import CHANNELS_LAST, PLAIN, LoweringContext, clip_bounds
+from espgen.ops.operands import HELD_AXES, activation, bounded_ratio, held_axis, rescaled
 from espgen.ops.strides import IntArray, at_least_2, every, places
 
 
@@ -173,6 +175,58 @@ def max_cases() -> list[Case]:
 
 def min_cases() -> list[Case]:
     return [Case(name, graph) for name, graph in _axes_cases("reduce_min")]
+
+
+def _reduction(context: LoweringContext, node: Node, axes: Sequence[int], keep: bool) -> tuple[str, str, tuple[int, ...]]:
+    """Operand, declared output and held axes: channels last where the kept axes stay in an order the output can have."""
+    source, output = node.inputs[0], node.outputs[0]
+    rank, out_rank = len(context.value(source).shape), len(context.value(output).shape)
+    layout = context.layout_of([source]) if rank in HELD_AXES else PLAIN
+    target = layout
+    if layout == CHANNELS_LAST and not keep:
+        kept = [axis for axis in HELD_AXES[rank] if axis not in axes]
+        renumbered = [sorted(kept).index(axis) for axis in kept]
+        moving = [axis for axis in renumbered if context.value(output).shape[axis] != 1]
+        if moving == sorted(moving):
+            target = PLAIN
+        elif out_rank != 3 or tuple(renumbered) != HELD_AXES[3]:
+            layout = target = PLAIN
+    operand = context.fetch(source, layout)
+    held = tuple(sorted(held_axis(axis, rank, layout) for axis in axes))
+    return operand, context.define(output, target), held
+
+
+def _lower_mean(context: LoweringContext, node: Node) -> None:
+    """GlobalAveragePool, ReduceMean, ReduceSum."""
+    source = activation(context, node, node.inputs[0])
+    result = activation(context, node, node.outputs[0])
+    rank = len(source.shape)
+    pool = node.op == "GlobalAveragePool"
+    axes = tuple(range(2, rank)) if pool else tuple(node.attrs["axes"])
+    elements = int(np.prod([source.shape[axis] for axis in axes], dtype=np.int64))
+    ratio = bounded_ratio(source, result, 1 if node.op == "ReduceSum" else elements, elements, node)
+    operand, output, held = _reduction(context, node, axes, pool or bool(node.attrs["keepdims"]))
+    attrs = clip_bounds(context, node, node.outputs[0])
+    context.emit(node.name, "reduce_mean", (operand,), (output,), axes=held, ratio=ratio, **attrs)
+
+
+def _lower_extreme(context: LoweringContext, node: Node) -> None:
+    """GlobalMaxPool, ReduceMax, ReduceMin; where the output has another scale, the input is rescaled first."""
+    source = activation(context, node, node.inputs[0])
+    result = activation(context, node, node.outputs[0])
+    pool = node.op == "GlobalMaxPool"
+    axes = tuple(range(2, len(source.shape))) if pool else tuple(node.attrs["axes"])
+    operand, output, held = _reduction(context, node, axes, pool or bool(node.attrs["keepdims"]))
+    operand = rescaled(context, node, operand, source, result)
+    attrs = clip_bounds(context, node, node.outputs[0])
+    op = "reduce_min" if node.op == "ReduceMin" else "reduce_max"
+    context.emit(node.name, op, (operand,), (output,), axes=held, **attrs)
+
+
+LOWER = {
+    **dict.fromkeys(("GlobalAveragePool", "ReduceMean", "ReduceSum"), _lower_mean),
+    **dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), _lower_extreme),
+}
 
 
 SPECS = (

@@ -26,6 +26,8 @@ from espgen.ops.base import (
     output_array,
     rows_of,
 )
+from espgen.ops.lowering import LoweringContext, clip_bounds
+from espgen.ops.operands import activation, fetch_all, held_axis
 from espgen.ops.strides import IntArray, at_least_2
 
 FRACTION_BITS = 30
@@ -150,6 +152,20 @@ def cases() -> list[Case]:
         ("int16_to_int8", softmax_graph((1, 3, 4, 5), 1, 2e-4, 2.0**-8, -128, i16, i8)),
     ]
     return [Case(name, graph) for name, graph in table]
+
+
+def _lower_softmax(context: LoweringContext, node: Node) -> None:
+    """Softmax along ONNX's axis, in the layout the operand has."""
+    source = activation(context, node, node.inputs[0])
+    activation(context, node, node.outputs[0])
+    (operand,), layout = fetch_all(context, node, node.inputs)
+    output = context.define(node.outputs[0], layout)
+    axis = held_axis(int(node.attrs["axis"]), len(source.shape), layout)
+    attrs = clip_bounds(context, node, node.outputs[0])
+    context.emit(node.name, "softmax", (operand,), (output,), axis=axis, **attrs)
+
+
+LOWER = {"Softmax": _lower_softmax}
 
 
 SPECS = (

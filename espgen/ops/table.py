@@ -11,12 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from espgen import arith
-from espgen.ir import DType, Graph, Node
+from espgen.errors import EspgenError
+from espgen.ir import DType, Graph, Node, Value
+from espgen.ops.add import emit_sum
 from espgen.ops.base import Array, Case, GraphBuilder, KernelCall, OpSpec, StorageOf, output_array, rows_of
 from espgen.ops.broadcast import rowwise_call
+from espgen.ops.expression import Array as FloatArray
+from espgen.ops.expression import Expression, evaluate
+from espgen.ops.lowering import LoweringContext, clip_bounds
+from espgen.ops.operands import ACTIVATIONS, activation, fetch_all
+from espgen.ops.strides import IntArray
 
 INTERPOLATE, NEAREST = "interpolate", "nearest"
 
@@ -46,13 +52,13 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
     return rowwise_call(node, graph, "table.h", "TableShape", shape, node.inputs, storage, (("entries", entries),))
 
 
-def arguments(dtype: DType) -> npt.NDArray[np.int64]:
+def arguments(dtype: DType) -> IntArray:
     """The inputs at which a table of inputs of `dtype` is evaluated."""
     return np.arange(-128, 128) if dtype is DType.INT8 else np.arange(-32768, 32769, 256)
 
 
 def table_graph(
-    function: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    function: Callable[[FloatArray], FloatArray],
     shape: tuple[int, ...] = (1, 3, 5, 13),
     dtype: DType = DType.INT8,
     out_dtype: DType = DType.INT8,
@@ -83,6 +89,58 @@ def cases() -> list[Case]:
         ("int16_to_int8", table_graph(np.tanh, (2, 700), dtype=i16, out_dtype=i8)),
     ]
     return [Case(name, graph) for name, graph in table]
+
+
+def table_of(source: Value, result: Value, expression: Expression, low: int, high: int) -> IntArray:
+    """The function's entries for integers of `source` as integers of `result`, in float64 and rounded to even."""
+    real = (arguments(source.dtype) - source.zero_point) * source.scale
+    scaled = evaluate(expression, real) / result.scale
+    rounded = np.rint(np.clip(scaled, -1e9, 1e9)).astype(np.int64)
+    return arith.saturate(rounded + result.zero_point, low, high)
+
+
+def linear_ratio(source: Value, result: Value, expression: Expression) -> tuple[float, int, int] | None:
+    """(ratio, low, high) where the function is sat(z + x ratio) within bounds on the whole type, else None."""
+    reach = source.dtype.maximum if source.dtype is not DType.INT32 else 2**20
+    x = np.unique(np.rint(np.linspace(-reach - 1, reach, 4097))).astype(np.int64) - source.zero_point
+    y = evaluate(expression, x * source.scale) / result.scale
+    low, high = float(y.min()), float(y.max())
+    inside = (y > low) & (y < high) & (x != 0)
+    if not inside.any():
+        return None
+    slope = float(np.median(y[inside] / x[inside]))
+    if slope == 0.0 or np.abs(np.clip(x * slope, low, high) - y).max() > 1e-9 * max(1.0, abs(low), abs(high)):
+        return None
+    first, last = result.dtype.minimum, result.dtype.maximum
+    linear_low, linear_high = float((x * slope).min()), float((x * slope).max())
+    point = result.zero_point
+    lower = first if low <= linear_low else int(np.clip(np.rint(low) + point, first, last))
+    upper = last if high >= linear_high else int(np.clip(np.rint(high) + point, first, last))
+    return slope, lower, upper
+
+
+def _lower_unary(context: LoweringContext, node: Node) -> None:
+    """Unary: a table; for 16 and 32 bits a change of scale where the function is linear between bounds."""
+    result = activation(context, node, node.outputs[0])
+    source = activation(context, node, node.inputs[0], (*ACTIVATIONS, DType.INT32))
+    (operand,), layout = fetch_all(context, node, node.inputs)
+    output = context.define(node.outputs[0], layout)
+    bounds = clip_bounds(context, node, node.outputs[0])
+    expression: Expression = node.attrs["expression"]
+    linear = linear_ratio(source, result, expression) if source.dtype is not DType.INT8 else None
+    if linear is not None:
+        ratio, low, high = linear
+        limits = {"low": max(low, bounds["low"]), "high": min(high, bounds["high"])}
+        emit_sum(context, node, (operand,), (source,), (ratio,), output, limits)
+        return
+    if source.dtype is DType.INT32:
+        raise EspgenError(f"{expression[0]} of int32 integers", node=node.name, hint="quantize the tensor before the function")
+    entries = table_of(source, result, expression, bounds["low"], bounds["high"])
+    mode = node.attrs.get("mode", INTERPOLATE)
+    context.emit(node.name, "table", (operand,), (output,), table=entries.astype(result.dtype.numpy), mode=mode)
+
+
+LOWER = {"Unary": _lower_unary}
 
 
 SPECS = (
