@@ -21,7 +21,9 @@ PLACES = (f"components/*/{MANIFEST}", f"*/{MANIFEST}", f"../*/{MANIFEST}")
 
 
 def action_extensions(base_actions: Mapping[str, Any], project_path: str) -> dict[str, Any]:
-    """The commands in the form idf.py wants them (interface version 1)."""
+    """The commands in the form idf.py wants them (interface version 1); none where they are registered already."""
+    if "espgen-verify" in base_actions.get("actions", {}):
+        return {"version": "1"}
     options = [
         {"names": ["--component"], "help": "Folder of the compiled model (found where there is only one)."},
         {"names": ["--simulator"], "is_flag": True, "help": "Run in the simulator instead of on the board."},

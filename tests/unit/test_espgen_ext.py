@@ -40,6 +40,11 @@ def test_the_extension_has_the_documented_form(tmp_path: Path) -> None:
         assert {name for option in action["options"] for name in option["names"]} - own <= accepted
 
 
+def test_commands_are_registered_once(tmp_path: Path) -> None:
+    first = action_extensions({"actions": {"build": {}}}, str(tmp_path))
+    assert action_extensions({"actions": first["actions"]}, str(tmp_path)) == {"version": "1"}
+
+
 def test_the_entry_point_names_the_function() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["idf_extension"] == {"espgen_ext": "espgen.espgen_ext:action_extensions"}

@@ -1,0 +1,96 @@
+"""Writes an ESP-IDF application around a component: the model's first run, and the agent that answers `espgen verify`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from espgen.codegen.project import MANIFEST
+from espgen.codegen.render import render
+from espgen.errors import EspgenError
+from espgen.resources import firmware_dir
+
+AGENT = Path("components/espgen_agent")
+
+OWN = {
+    "CMakeLists.txt": "CMakeLists.txt.j2",
+    "main/CMakeLists.txt": "main_CMakeLists.txt.j2",
+    "main/main.cpp": "main.cpp.j2",
+    "sdkconfig.defaults": "sdkconfig.defaults.j2",
+    "idf_ext.py": "idf_ext.py.j2",
+}
+"""Files the user may change: written once, never replaced."""
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """What the example's templates print."""
+
+    model: str
+    component: str
+    extra_directory: str
+    has_extra_directory: bool
+
+
+def write_example_project(component: Path, project: Path) -> Path:
+    """Write the application that uses the component folder `component` below `project`; returns `project`.
+
+    A project written before keeps its own files and gets the agent that belongs to this espgen. Raises EspgenError where
+    `project` holds something else or ESP-IDF could not use the component's folder name.
+    """
+    component, project = component.resolve(), project.resolve()
+    _check(component, project)
+    view = _view(component, project)
+    for path, template in OWN.items():
+        target = project / path
+        if not target.exists():
+            _write(target, render(f"project/example/{template}", view))
+    _write_agent(project / AGENT, view)
+    return project
+
+
+def _check(component: Path, project: Path) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", component.name) or component.name == "main":
+        raise EspgenError(
+            f"ESP-IDF cannot use {component.name!r} as the name of a component",
+            place=str(component),
+            hint="name the component's folder with letters, digits, - and _",
+        )
+    if project.exists() and not project.is_dir():
+        raise EspgenError("the project exists and is a file", place=str(project), hint="name another folder")
+    if not project.exists() or (project / AGENT).is_dir():
+        return
+    if any(not component.is_relative_to(entry) for entry in project.iterdir()):
+        raise EspgenError("the project folder holds something else", place=str(project), hint="name a new folder")
+
+
+def _view(component: Path, project: Path) -> ExampleView:
+    manifest = json.loads((component / MANIFEST).read_text())
+    inside = component.parent == project / "components"
+    relative = Path(os.path.relpath(component, project)).as_posix()
+    return ExampleView(
+        model=str(manifest["identifier"]),
+        component=component.name,
+        extra_directory="${CMAKE_CURRENT_LIST_DIR}/" + relative,
+        has_extra_directory=not inside,
+    )
+
+
+def _write_agent(folder: Path, view: ExampleView) -> None:
+    firmware = firmware_dir()
+    if folder.exists():
+        shutil.rmtree(folder)
+    for part in ("agent", "boards/esp32p4", "include/espgen"):
+        for source in sorted((firmware / part).glob("*")):
+            if source.suffix in (".cpp", ".h") and not source.name.startswith("host_"):
+                _write(folder / part / source.name, source.read_text())
+    _write(folder / "CMakeLists.txt", render("project/example/agent_CMakeLists.txt.j2", view))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -1,0 +1,86 @@
+"""The ESP-IDF application around a component: what is written, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from espgen.codegen.example_project import AGENT, OWN, write_example_project
+from espgen.codegen.project import MANIFEST
+from espgen.errors import EspgenError
+
+
+def component(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_text(json.dumps({"identifier": "digits"}))
+    return folder
+
+
+def test_the_project_names_the_component_beside_it(tmp_path: Path) -> None:
+    project = write_example_project(component(tmp_path / "digits_model"), tmp_path / "application")
+    top = (project / "CMakeLists.txt").read_text()
+    assert 'set(EXTRA_COMPONENT_DIRS "${CMAKE_CURRENT_LIST_DIR}/../digits_model")' in top
+    assert "project(digits_example)" in top
+    for user in ("main", AGENT):
+        assert "digits_model" in (project / user / "CMakeLists.txt").read_text()
+    assert "digits::run();" in (project / "main" / "main.cpp").read_text()
+    assert set(OWN) <= {path.relative_to(project).as_posix() for path in project.rglob("*")}
+
+
+def test_a_component_inside_the_project_needs_no_further_directory(tmp_path: Path) -> None:
+    project = tmp_path / "application"
+    write_example_project(component(project / "components" / "digits"), project)
+    assert "EXTRA_COMPONENT_DIRS" not in (project / "CMakeLists.txt").read_text()
+
+
+def test_the_agent_holds_every_header_it_includes(tmp_path: Path) -> None:
+    project = write_example_project(component(tmp_path / "digits"), tmp_path / "application")
+    agent = project / AGENT
+    roots = (agent, agent / "include")
+    for source in (*agent.rglob("*.cpp"), *agent.rglob("*.h")):
+        for line in source.read_text().splitlines():
+            if line.startswith('#include "') and (name := line.split('"')[1]).split("/")[0] in ("agent", "espgen", "boards"):
+                assert any((root / name).is_file() for root in roots), f"{source.name} includes {name}"
+    assert not list(agent.rglob("host_*"))
+
+
+def test_the_users_files_are_kept_and_the_agent_is_renewed(tmp_path: Path) -> None:
+    model, project = component(tmp_path / "digits"), tmp_path / "application"
+    write_example_project(model, project)
+    (project / "main" / "main.cpp").write_text("// mine\n")
+    (project / AGENT / "agent" / "stale.cpp").write_text("")
+    write_example_project(model, project)
+    assert (project / "main" / "main.cpp").read_text() == "// mine\n"
+    assert not (project / AGENT / "agent" / "stale.cpp").exists()
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    project = tmp_path / "application"
+    project.mkdir()
+    (project / "thesis.txt").write_text("x")
+    with pytest.raises(EspgenError, match="holds something else"):
+        write_example_project(component(tmp_path / "digits"), project)
+    assert [path.name for path in project.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["main", "my model", "a+b"])
+def test_names_that_esp_idf_cannot_use_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EspgenError, match="as the name of a component"):
+        write_example_project(component(tmp_path / name), tmp_path / "application")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_the_application_compiles_against_the_documented_signatures(tmp_path: Path) -> None:
+    project = write_example_project(component(tmp_path / "digits"), tmp_path / "application")
+    stubs = tmp_path / "stubs"
+    (stubs / "boards" / "esp32p4").mkdir(parents=True)
+    (stubs / "boards" / "esp32p4" / "board.h").write_text('extern "C" void espgen_board_serve();\n')
+    (stubs / "esp_timer.h").write_text('#include <stdint.h>\nextern "C" int64_t esp_timer_get_time(void);\n')
+    (stubs / "digits.h").write_text("namespace digits { void run(); }\n")
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{stubs}"]
+    done = subprocess.run([*command, str(project / "main" / "main.cpp")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
