@@ -23,7 +23,8 @@ def render(table: Mapping[str, Any]) -> str:
         kind = field["kind"].title().replace("_", "")
         rows = ", ".join(f"{{{low}, {count}, {word_low}}}" for low, count, word_low in field["bits"])
         count = len(field["bits"])
-        lines.append(f'{{"{name}", PieKind::k{kind}, {field.get("shift", 0)}, {count}, {{{rows}}}}},')
+        maximum = field.get("max", 0) if kind == "Uimm" else 0
+        lines.append(f'{{"{name}", PieKind::k{kind}, {field.get("shift", 0)}, {maximum}, {count}, {{{rows}}}}},')
     lines.append("#else")
     for entry in sorted(table["instructions"], key=lambda row: str(row["mnemonic"])):
         operands = ", ".join(str(names.index(name)) for name in entry["operands"])

@@ -131,6 +131,7 @@ struct alignas(64) Core {
   bool pie_on = false;
   uint32_t mstatus = 0, loop_state = 0;
   uint32_t scratch_csr[8] = {};
+  const Op* leaving = nullptr;  // instruction whose error or yield ends the block early
   uint32_t reservation = 0, reservation_value = 0;
   bool reserved = false;
   int id = 0;

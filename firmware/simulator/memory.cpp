@@ -129,6 +129,7 @@ void Machine::CheckGuards(uint32_t address, uint32_t size, bool write) const {
 }
 
 void Machine::SlowLoad(Core& core, const Op* op, uint32_t address, uint32_t size, uint8_t* out) {
+  core.leaving = op;
   if (IsDevice(address)) {
     if (size > 4 || (address & (size - 1)) != 0) throw BadAddress("device load", address, size);
     const uint32_t value = DeviceLoad(core, op, address & ~3u) >> (8 * (address & 3));
@@ -153,6 +154,7 @@ void Machine::SlowLoad(Core& core, const Op* op, uint32_t address, uint32_t size
 
 void Machine::SlowStore(Core& core, const Op* op, uint32_t address, uint32_t size,
                         const uint8_t* in) {
+  core.leaving = op;
   if (IsDevice(address)) {
     if (size > 4 || (address & 3) != 0) throw BadAddress("device store", address, size);
     uint32_t value = 0;

@@ -63,7 +63,7 @@ template <class T, class Shift>
 inline void ShiftAndNarrow(Core& c, const Op* o, Shift shift) {
   using Wide = Accumulator<T>;
   constexpr int kCount = Lanes<T>::kCount;
-  const uint8_t mode = RoundingMode(c);
+  const uint8_t mode = RoundingMode(c, o);
   Wide lanes[kCount];
   memcpy(lanes, c.qacc, sizeof lanes);
   for (int i = 0; i < kCount; ++i) lanes[i] = RoundShift<Wide>(lanes[i], shift(i), mode);
@@ -96,7 +96,7 @@ struct SrcmbPerLane {
 template <bool kSigned>
 struct ShiftXacc {
   static void Run(Core& c, const Op* o) {
-    const uint8_t mode = RoundingMode(c);
+    const uint8_t mode = RoundingMode(c, o);
     const uint32_t amount = c.x[o->rs1] & 63;
     const int64_t value =
         kSigned ? static_cast<int64_t>(c.xacc << 24) >> 24 : static_cast<int64_t>(c.xacc);

@@ -16,6 +16,7 @@ struct Field {
   const char* name;
   PieKind kind;
   uint8_t shift;
+  uint16_t maximum;  // of selects and counts
   uint8_t row_count;
   BitRow rows[4];
 };
@@ -148,6 +149,7 @@ bool DecodePie(Core& core, uint32_t pc, uint32_t word, const Parameters& paramet
   for (int i = 0; i < instruction->operand_count; ++i) {
     const Field& field = kFields[instruction->operands[i]];
     const int32_t value = FieldValue(field, word);
+    if (field.kind == PieKind::kUimm && value > field.maximum) return false;  // no such lane
     Assign(field, value, op);
     if (field.kind == PieKind::kPcrel && std::string(instruction->name) != "esp.lp.starti") {
       core.machine->NoteLoopEnd(pc + static_cast<uint32_t>(value));
@@ -159,6 +161,7 @@ bool DecodePie(Core& core, uint32_t pc, uint32_t word, const Parameters& paramet
 }
 
 void StopHandler(Core& core, const Op* op) {
+  core.leaving = op;
   const uint32_t address = core.Address(op);
   Stop stop;
   stop.address = address;
@@ -169,14 +172,10 @@ void StopHandler(Core& core, const Op* op) {
   if (!mapped) {
     snprintf(text, sizeof text, "instruction fetch from unmapped address 0x%08x", address);
   } else if (name != nullptr) {
-    bool verified = false;
-    for (const Instruction& each : kInstructions) {
-      if ((op->word & each.mask) == each.match) verified = each.verified;
-    }
-    snprintf(text, sizeof text,
-             verified ? "%s at 0x%08x (word 0x%08x): PIE is off (csrsi 0x7f2, 1)"
-                      : "%s at 0x%08x (word 0x%08x): its semantics are not verified",
-             name, address, op->word);
+    const char* why = !Find(op->word)->verified ? "its semantics are not verified"
+                      : !core.pie_on            ? "PIE is off (csrsi 0x7f2, 1)"
+                                                : "the register has no such lane";
+    snprintf(text, sizeof text, "%s at 0x%08x (word 0x%08x): %s", name, address, op->word, why);
   } else {
     const uint32_t opcode = op->word & 0x7F;
     const bool is_float =

@@ -3,7 +3,8 @@
 
 namespace p4::pie {
 
-void BadRoundingMode(const Core& core) {
+void BadRoundingMode(Core& core, const Op* op) {
+  core.leaving = op;
   Stop stop;
   stop.error =
       "rounding mode " + std::to_string(core.rounding) + " (CFG.vxrm) has no verified meaning";
@@ -16,7 +17,7 @@ template <class T>
 struct Multiply {
   static void Run(Core& c, const Op* o) {
     const Lanes<T> x(c.q[o->qx]), y(c.q[o->qy]);
-    const uint8_t mode = RoundingMode(c);
+    const uint8_t mode = RoundingMode(c, o);
     Lanes<T> r;
     for (int i = 0; i < Lanes<T>::kCount; ++i) {
       const int64_t product = int64_t{x.lane[i]} * int64_t{y.lane[i]};
@@ -31,7 +32,7 @@ template <class T, class Wide>
 struct MultiplyWide {
   static void Run(Core& c, const Op* o) {
     const Lanes<T> x(c.q[o->qx]), y(c.q[o->qy]);
-    const uint8_t mode = RoundingMode(c);
+    const uint8_t mode = RoundingMode(c, o);
     constexpr int kHalf = Lanes<Wide>::kCount;
     Lanes<Wide> low, high;
     for (int i = 0; i < kHalf; ++i) {
@@ -57,7 +58,7 @@ struct Relu {
     Lanes<T> y(c.q[o->qy]);
     const auto alpha = static_cast<T>(c.x[o->rs2]);
     const uint32_t shift = c.x[o->rs1] & 31;
-    const uint8_t mode = RoundingMode(c);
+    const uint8_t mode = RoundingMode(c, o);
     for (T& lane : y.lane) lane = Slope(lane, alpha, shift, mode);
     y.Store(c.q[o->qy]);
   }
@@ -68,7 +69,7 @@ struct Prelu {
   static void Run(Core& c, const Op* o) {
     const Lanes<T> y(c.q[o->qy]), x(c.q[o->qx]);
     const uint32_t shift = c.x[o->rs1] & 31;
-    const uint8_t mode = RoundingMode(c);
+    const uint8_t mode = RoundingMode(c, o);
     Lanes<T> r;
     for (int i = 0; i < Lanes<T>::kCount; ++i) {
       r.lane[i] = Slope(y.lane[i], x.lane[i], shift, mode);

@@ -15,7 +15,7 @@ enum Rounding : uint8_t {
   kNearestEven = 6,
 };
 
-[[noreturn]] void BadRoundingMode(const Core& core);
+[[noreturn]] void BadRoundingMode(Core& core, const Op* op);
 
 // Whether floor(x / 2^s) has to be increased by one. `rest` = x - floor * 2^s, `half` = 2^(s-1).
 template <class Wide>
@@ -60,8 +60,8 @@ inline T RoundShift(T x, uint32_t shift, uint8_t mode) {
   }
 }
 
-inline uint8_t RoundingMode(const Core& core) {
-  if (core.rounding > kNearestEven) BadRoundingMode(core);
+inline uint8_t RoundingMode(Core& core, const Op* op) {
+  if (core.rounding > kNearestEven) BadRoundingMode(core, op);
   return core.rounding;
 }
 

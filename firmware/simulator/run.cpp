@@ -1,6 +1,7 @@
 // Execution: the block loop of one core, and the two cores against each other.
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 
 #include "machine.h"
 #include "uart.h"
@@ -27,13 +28,14 @@ bool LoopBack(Core& core, uint32_t end) {
   return false;
 }
 
-// Accounts for a block left in its middle, after `retired` instructions.
-void LeaveBlock(Core& core, const Op* op, bool retire) {
-  const auto index = static_cast<uint64_t>(op - core.block->ops.data());
-  core.instructions += index + (retire ? 1 : 0);
+// Accounts for a block left at `op`; returns how many instructions have retired.
+uint64_t LeaveBlock(Core& core, const Op* op, bool retire) {
+  const uint64_t retired = static_cast<uint64_t>(op - core.block->ops.data()) + (retire ? 1 : 0);
+  core.instructions += retired;
   core.cycles += op->issue + (retire ? 1u : 0u);
   core.pc = core.block->pc + (retire ? op[1].offset : op->offset);
   core.carry = 0;
+  return retired;
 }
 
 }  // namespace
@@ -41,10 +43,19 @@ void LeaveBlock(Core& core, const Op* op, bool retire) {
 void Machine::RunCore(Core& core, uint64_t until) {
   core.retired.clear();
   const bool profiling = !options.profile.empty();
+  uint64_t cycles_before = core.cycles, stalls_before = core.stalls;
+  const auto charge = [&](const Block& block, uint64_t instructions) {
+    FunctionProfile& profile = *block.profile;
+    profile.calls += block.enters_function;
+    profile.cycles += core.cycles - cycles_before;
+    profile.stalls += core.stalls - stalls_before;
+    profile.instructions += instructions;
+  };
   try {
     Block* block = FindBlock(core, core.pc);
     for (;;) {
-      const uint64_t cycles_before = core.cycles, stalls_before = core.stalls;
+      cycles_before = core.cycles;
+      stalls_before = core.stalls;
       core.block = block;
       int fall = block->carry_fall, taken_carry = block->carry_taken;
       if (core.carry != 0) {
@@ -65,13 +76,7 @@ void Machine::RunCore(Core& core, uint64_t until) {
         core.carry = fall;
         if (block->loop_end) way = LoopBack(core, block->last);
       }
-      if (profiling) {
-        FunctionProfile& profile = *block->profile;
-        profile.calls += block->enters_function;
-        profile.cycles += core.cycles - cycles_before;
-        profile.stalls += core.stalls - stalls_before;
-        profile.instructions += block->count;
-      }
+      if (profiling) charge(*block, block->count);
       if (core.cycles >= until) return;
       Block* next = block->next[way];
       if (next == nullptr || next->pc != core.pc) {
@@ -81,7 +86,21 @@ void Machine::RunCore(Core& core, uint64_t until) {
       block = next;
     }
   } catch (const Yield& yield) {
-    LeaveBlock(core, yield.op, !yield.retry);
+    const uint64_t retired = LeaveBlock(core, yield.op, !yield.retry);
+    if (profiling) charge(*core.block, retired);
+  } catch (Stop& stop) {
+    if (core.block == nullptr || core.leaving == nullptr) throw;
+    const bool clean = stop.error.empty();
+    const uint64_t retired = LeaveBlock(core, core.leaving, clean);
+    if (profiling) charge(*core.block, retired);
+    if (!clean) {
+      char text[32];
+      snprintf(text, sizeof text, "; core %d, pc 0x%08x", core.id, core.pc);
+      stop.error += text;
+      const FunctionProfile* function = ProfileOf(core.pc);
+      if (function != &functions.back()) stop.error += " in " + function->name;
+    }
+    throw;
   }
 }
 

@@ -17,6 +17,7 @@ namespace {
 constexpr size_t kOutputChunk = 512;
 constexpr size_t kOutputLimit = 1 << 20;
 constexpr uint32_t kPatience = 64;  // empty polls before sleeping
+constexpr uint32_t kBusyPolls = 2;  // empty polls between two bytes that a driver sends
 constexpr int kSleepMs = 2;
 constexpr int kLinger = 500;  // sleeps until unread output is given up
 
@@ -67,6 +68,8 @@ Uart::~Uart() {
 void Uart::Put(uint8_t byte) {
   if (out_ < 0) return;
   output_.push_back(byte);
+  // A driver asks for room before every byte: that is no idling, and no reason to look for input.
+  idle_polls_ = 1;
   if (output_.size() % kOutputChunk == 0) Flush(false);
 }
 
@@ -107,7 +110,7 @@ void Uart::Fill() {
 
 uint32_t Uart::Available() {
   if (input_.empty()) {
-    if (!output_.empty()) Flush(false);
+    if (!output_.empty() && idle_polls_ > kBusyPolls) Flush(false);
     if ((idle_polls_ & 7) == 0) Fill();
     if (input_.empty()) {
       if (++idle_polls_ > kPatience) {
