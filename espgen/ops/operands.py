@@ -128,3 +128,13 @@ def bounded_ratio(source: Value, result: Value, divisor: int, elements: int, nod
             f"{node.op} needs more than 62 bits", node=node.name, hint="re-quantize: input and output scale differ too much"
         )
     return chosen
+
+
+def fetch_moved(context: LoweringContext, node: Node, output: str) -> tuple[str, str]:
+    """The operand of a movement in the layout it has, with the scale and type of `output`; and that layout."""
+    source, result = context.value(node.inputs[0]), context.value(output)
+    if not same_meaning(source, result):
+        activation(context, node, node.inputs[0])
+        activation(context, node, output)
+    layout = context.layout_of([node.inputs[0]]) if len(source.shape) in HELD_AXES else PLAIN
+    return rescaled(context, node, context.fetch(node.inputs[0], layout), source, result), layout
