@@ -45,9 +45,9 @@ def accumulator_bound(spec: ConvSpec) -> int:
 def supports(spec: ConvSpec) -> str | None:
     """None where there is a PIE kernel for this convolution, else the reason why not."""
     try:
-        _Plan(spec)
-    except Unsupported as reason:
-        return str(reason)
+        conv_kernel(spec, symbol="kernel")
+    except EspgenError as reason:
+        return reason.message
     return None
 
 

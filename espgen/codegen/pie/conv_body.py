@@ -27,10 +27,12 @@ class PixelBody(Protocol):
     Attributes:
         order: place of each multiply-accumulate's weights in the record, in the order of weight_vectors.
         primed: windows to load before the first pixel of a row.
+        wanted: integer registers `allocate` takes at most.
     """
 
     order: tuple[int, ...]
     primed: int
+    wanted: int
 
     def allocate(self, f: Function, pool: Pool, pointers: RowPointers) -> None:
         """Take registers and decide the schedule."""
@@ -64,6 +66,8 @@ class UnrolledBody:
         self._held = tuple(free[: epilogue.held])
         self._residents = tuple(free[epilogue.held :])
         self.primed = 1
+        macs = sum(len(window.lanes) for window in windows)
+        self.wanted = 0 if bias_rewinds(LANES * macs + _BIAS_BYTES) else 1
 
     def allocate(self, f: Function, pool: Pool, pointers: RowPointers) -> None:
         """See PixelBody."""
@@ -146,6 +150,7 @@ class LoopedBody:
         self._held = (Q(7),)[: epilogue.held]
         self.order = tuple(range(self._count))
         self.primed = 0
+        self.wanted = 2
 
     def allocate(self, f: Function, pool: Pool, pointers: RowPointers) -> None:
         """See PixelBody."""

@@ -66,10 +66,9 @@ class ConvFrame:
         epilogue.setup(f, pool)
         self.out_step = allocate_step(f, stores, pool)
         bytewise = stores.last is not None and stores.last.bytewise
-        self.temporary = pool.take() if bytewise or geometry.corrected else self.pixel
-        # An unrolled body may want one more register for its rewind, a looped one two.
+        self.temporary = pool.take() if bytewise else self.pixel
         self.pointers = RowPointers(
-            f, pool, geometry.windows, geometry.steps, geometry.extra, geometry.pixel_step, reserve=2
+            f, pool, geometry.windows, geometry.steps, geometry.extra, geometry.pixel_step, body.wanted
         )
         body.allocate(f, pool, self.pointers)
 
@@ -104,7 +103,7 @@ class ConvFrame:
         self.pointers.start_row(f, self.in_cursor, geometry.dilation_h, None)
         f("addi", sums, SP, self.sums_offset)
         emit_sums(
-            f, self.pointers, self.params, self.weights, sums, self.temporary, self.pixel, geometry.out_width
+            f, self.pointers, self.params, self.weights, sums, self.out, self.pixel, geometry.out_width
         )
 
     def _all_blocks(self, rows: object) -> None:

@@ -229,9 +229,6 @@ class ScaleEpilogue:
         if self.zero_point:
             scalars["zero"] = pool.take()
             f("li", scalars["zero"], self.zero_point)
-        if self.correction is not None:
-            scalars["step"] = pool.take()
-            f("li", scalars["step"], 4)
         amount = scalars["constants"]
         f("li", amount, max(0, 16 - self.scale.split) if self.scale.split > 0 else 0)
         f("esp.movx.w.sar", amount)
@@ -314,11 +311,7 @@ class ScaleEpilogue:
 
     def _load_correction(self, f: Function, into: Q, step: int) -> None:
         if self.correction is not None:
-            # Only offset 0 or a register: older vendor assemblers scale this immediate wrongly.
-            if step:
-                f("esp.vldbc.32.xp", into, self.correction, self._scalars["step"])
-            else:
-                f("esp.vldbc.32.ip", into, self.correction, 0, note="-zw * sum x of this pixel")
+            f("esp.vldbc.32.ip", into, self.correction, step, note="-zw * sum x of this pixel")
 
     def _add_correction(self, f: Function, first: Q, second: Q, correction: Q) -> None:
         if self.correction is not None:

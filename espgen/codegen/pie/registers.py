@@ -56,7 +56,7 @@ T3, T4, T5, T6 = (X(number) for number in range(28, 32))
 PIE_POOL: tuple[X, ...] = (A0, A1, A2, A3, A4, A5, T3, T4, T5, T6, S0, S1, S8, S9, S10, S11)
 """Registers PIE can name, those that need no saving first."""
 
-PLAIN_POOL: tuple[X, ...] = (A6, A7, T0, T1, T2, S2, S3, S4, S5, S6, S7)
+PLAIN_POOL: tuple[X, ...] = (A6, A7, T0, T1, T2, S2, S3, S4, S5, S6, S7, RA)
 """Registers for everything else, those that need no saving first."""
 
 
@@ -74,6 +74,11 @@ class Pool:
     def left(self) -> int:
         """PIE-reachable registers not yet handed out."""
         return len(self._pie)
+
+    @property
+    def plain_left(self) -> int:
+        """Other registers not yet handed out."""
+        return len(self._plain)
 
     def take(self) -> X:
         """A register PIE instructions can name; raises EspgenError when none is left."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.packing import LANES, Window
 from espgen.codegen.pie.registers import SP, Pool, Q, X
+from espgen.errors import EspgenError
 
 
 class RowPointers:
     """The input pointers of the filter rows and the code that loads a window through them.
 
-    `held_rows` rows keep their own register, which every load moves on by the window's step. The others are read from
+    `wanted_later` registers stay free for others. `held_rows` rows keep their own register, which every load moves on by the window's step. The others are read from
     the stack for every pixel and added to the pixel's offset, two registers taking turns.
     """
 
@@ -22,7 +23,7 @@ class RowPointers:
         steps: tuple[int, ...],
         extra: tuple[float, ...],
         pixel_step: int,
-        reserve: int,
+        wanted_later: int,
     ) -> None:
         self.windows, self.steps, self._extra = windows, steps, extra
         rows = windows[-1].row + 1
@@ -31,8 +32,12 @@ class RowPointers:
             if step % LANES or not -2048 <= step <= 2032:
                 self.step_registers[step] = pool.take()
                 f("li", self.step_registers[step], step, note="step of an input pointer")
-        room = pool.left - reserve
-        self.held_rows = rows if rows <= room else room - 2
+        room = pool.left - max(0, wanted_later - pool.plain_left)
+        self.held_rows = rows
+        if rows > room:
+            self.held_rows = pool.left - max(0, wanted_later + 1 - pool.plain_left) - 2
+        if self.held_rows < 1:
+            raise EspgenError("kernel needs more registers than there are")
         self._pixel_step = pixel_step
         self._held = [pool.take() for _ in range(self.held_rows)]
         self._spilled = list(range(self.held_rows, rows))
