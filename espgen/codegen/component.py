@@ -210,7 +210,7 @@ def _field(name: str, value: Any) -> FieldView:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return FieldView(name, "{" + ", ".join(_field("", item).text for item in value) + "}")
     if isinstance(value, str):
-        return FieldView(name, f"espgen::{value}")
+        return FieldView(name, value if value.startswith("{") else f"espgen::{value}")
     number = int(value)
     text = str(number)
     if number == -(2**31):
