@@ -1,0 +1,37 @@
+"""The demonstration, from ONNX to a verdict over the simulator's serial port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from espgen import demo
+from espgen.report import text
+from espgen.resources import models_dir
+
+
+def test_the_demo_is_equal_byte_for_byte_and_recognises_digits(tmp_path: Path) -> None:
+    told: list[str] = []
+    result = demo.run(tmp_path / "component", limit=6, tell=told.append)
+    assert told == [
+        "$ espgen compile digits_int8_qdq.onnx -o component/",
+        "$ espgen verify component/ --data digits_test.npz",
+        "$ espgen profile component/",
+    ]
+    verified, profiled = result["verify"], result["profile"]
+    assert verified["equal"]
+    assert verified["samples"] == 6
+    assert verified["accuracy"]["top1"] > 0.8
+    assert [layer["name"] for layer in verified["layers"]] == [layer["name"] for layer in profiled["layers"]]
+    assert profiled["cycles"] >= sum(layer["cycles"] for layer in profiled["layers"]) > 0
+    assert profiled["macs"] == 41_536
+    printed = text.demonstration(result)
+    assert "every layer equal, byte for byte" in printed
+    assert "plan: optimal" in printed
+
+
+def test_the_bundled_test_set_is_what_it_says() -> None:
+    with np.load(models_dir() / demo.DATA) as data:
+        assert data["image"].shape == (360, 1, 8, 8)
+        assert np.bincount(data["y"]).min() > 20

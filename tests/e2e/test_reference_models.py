@@ -1,0 +1,87 @@
+"""Real models: compiled, equal on the host byte for byte, close to onnxruntime layer by layer, as accurate as it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from espgen import api, arith
+from espgen.interpret import run_layers
+from espgen.ir import Graph
+from espgen.ir.layout import to_layout
+from espgen.verify.data import Dataset
+from tests.e2e.reference_models import MODELS, Array, ReferenceModel, integer_graph, samples
+
+PROVE = pytest.mark.prove
+
+
+def dataset(model: ReferenceModel, graph: Graph, count: int | None) -> Dataset:
+    """The model's real inputs as integers in the graph's layout."""
+    images, labels = samples(model)
+    value = graph.value(graph.inputs[0])
+    integers = arith.quantize(images[:count], value.scale, value.zero_point, value.dtype.minimum, value.dtype.maximum)
+    arranged = np.stack([to_layout(image[None], value.layout) for image in integers.astype(value.dtype.numpy)])
+    return Dataset({value.name: arranged}, labels[:count])
+
+
+def _ids(model: ReferenceModel) -> str:
+    return model.name
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_ids)
+def test_layers_agree_with_onnxruntime(model: ReferenceModel) -> None:
+    pytest.importorskip("onnxruntime", reason="the outside oracle")
+    from tests.e2e.layer_oracle import LayerOracle
+
+    graph = integer_graph(model)
+    oracle = LayerOracle(str(model.path), graph)
+    different: dict[str, list[float]] = {}
+    for sample in dataset(model, graph, 2):
+        for tensor, (largest, share) in oracle.compare(run_layers(graph, sample)).items():
+            assert largest <= (0 if model.exact else 1), (tensor, largest, share)
+            different.setdefault(tensor, []).append(share)
+    assert len(different) >= len([node for node in graph.nodes if node.op == "conv2d"]) - 1
+    assert all(np.mean(shares) < 0.005 for shares in different.values()), different
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_ids)
+def test_host_component_equals_the_interpreter(model: ReferenceModel, tmp_path: Path) -> None:
+    graph = integer_graph(model)
+    component = Path(api.compile(model.path, tmp_path / "component")["component"])
+    loaded = api.Component.load(component)
+    verdict = api._verify_host(loaded, graph, dataset(model, graph, 2), None)
+    assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
+    assert verdict["samples"] == 2
+
+
+@pytest.mark.parametrize("model", MODELS[:2], ids=_ids)
+def test_accuracy_on_part_of_the_data(model: ReferenceModel) -> None:
+    graph = integer_graph(model)
+    data = dataset(model, graph, 60)
+    reference = np.load(str(model.path.parent / ("kws01_500.npz" if model.name == "kws" else "cifar10_500.npz")))
+    theirs = reference["ort_qdq_out_int8"][:60].argmax(1)
+    ours = _top1(graph, data)
+    assert np.mean(ours == theirs) >= 0.98
+
+
+def _top1(graph: Graph, data: Dataset) -> Array:
+    return np.array([run_layers(graph, sample)[graph.outputs[0]].reshape(-1).argmax() for sample in data])
+
+
+@PROVE
+@pytest.mark.parametrize("model", MODELS, ids=_ids)
+def test_accuracy_on_all_data(model: ReferenceModel) -> None:
+    graph = integer_graph(model)
+    data = dataset(model, graph, None)
+    ours = _top1(graph, data)
+    assert data.labels is not None
+    accuracy = 100 * float(np.mean(ours == data.labels))
+    assert accuracy >= model.top1 - 0.4, accuracy
+
+
+def summary(verdict: dict[str, Any]) -> str:
+    """One line for a report."""
+    return f"{verdict['samples']} samples, {len(verdict['layers'])} layers, equal: {verdict['equal']}"
