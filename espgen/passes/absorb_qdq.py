@@ -253,7 +253,8 @@ def _identity(builder: Builder, node: Node) -> None:
 def _cast(builder: Builder, node: Node) -> None:
     """Integers cast to float mean themselves; casts between integer types keep the integers."""
     symbol, value = builder.symbols[node.inputs[0]], builder.source.value(node.outputs[0])
-    if isinstance(symbol, Quantized) and value.dtype is not DType.BOOL and builder.values[symbol.name].dtype is not DType.BOOL:
+    source = builder.source.value(node.inputs[0]).dtype
+    if isinstance(symbol, Quantized) and source.is_integer and value.dtype is not DType.BOOL:
         if value.dtype.is_float:
             name = read_as(builder, symbol.name, UNIT, node)
         else:
@@ -340,6 +341,7 @@ def _needed(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
 
 
 _HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
+    **dict.fromkeys(MOVEMENTS, absorb_movement),
     "Cast": _cast,
     "Clip": _clip,
     "Concat": absorb_concat,
@@ -351,5 +353,4 @@ _HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "QuantizeLinear": _quantize_linear,
     "Relu": _clip,
     "Split": absorb_split,
-    **dict.fromkeys(MOVEMENTS, absorb_movement),
 }

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from espgen.ir import Graph, Node, Value
 
+_POOLS = ("AveragePool", "MaxPool")
+
 
 def run(graph: Graph) -> Graph:
     """The graph with constant Pad nodes gone whose readers all can take the padding over.
@@ -45,6 +47,9 @@ def _fused(graph: Graph, pad: Node, reader: Node) -> Node | None:
     begin, end = pads[2:rank], pads[rank + 2 :]
     own = reader.attrs["pads"]
     total = tuple(more + given for more, given in zip((*begin, *end), own, strict=True))
+    windows = [(size - 1) * step + 1 for size, step in zip(reader.attrs["kernel_shape"], reader.attrs["dilations"], strict=True)]
+    if reader.op in _POOLS and any(pad >= size for pad, size in zip(total, windows * 2, strict=True)):
+        return None  # a window of nothing but padding has no maximum
     return replace(reader.with_attrs(pads=total, **changes), inputs=(pad.inputs[0], *reader.inputs[1:]))
 
 
@@ -62,9 +67,6 @@ def _changes(source: Value, real: float, reader: Node) -> dict[str, int] | None:
         if integer != source.zero_point or reader.attrs["ceil_mode"] or (own_padding and not counts):
             return None
         return {"count_include_pad": 1}
-    if reader.op == "MaxPool":
-        largest = max(source.dtype.minimum, -(2**31)) if integer is not None else None
-        return (
-            {} if integer is not None and largest is not None and integer <= largest and not reader.attrs["ceil_mode"] else None
-        )
+    if reader.op == "MaxPool" and integer is not None and integer <= source.dtype.minimum and not reader.attrs["ceil_mode"]:
+        return {}
     return None

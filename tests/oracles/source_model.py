@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from espgen.ir import Graph, Node
+
+RUNTIME_OPSET = 21
+"""The newest opset whose every operator here onnxruntime has."""
 
 _AS_INPUTS: dict[str, tuple[tuple[str, int], ...]] = {
     "Clip": (("min", 1), ("max", 2)),
@@ -34,6 +39,22 @@ def to_onnx(graph: Graph, opset: int = 24) -> ModelProto:
     ]
     made = helper.make_graph(nodes, graph.name, infos[0], infos[1], initializers)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def _infos(graph: Graph, names: tuple[str, ...]) -> list[onnx.ValueInfoProto]:
+    kinds = [helper.np_dtype_to_tensor_dtype(graph.value(name).dtype.numpy) for name in names]
+    return [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(names, kinds, strict=True)]
+
+
+def run_float(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs of a source graph in onnxruntime, graph optimizations off; skips the test where it is not installed."""
+    runtime = pytest.importorskip("onnxruntime")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    data = to_onnx(graph, RUNTIME_OPSET).SerializeToString()
+    session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return dict(zip(graph.outputs, session.run(None, dict(feeds)), strict=True))
 
 
 def _node(graph: Graph, node: Node, initializers: list[onnx.TensorProto]) -> onnx.NodeProto:
