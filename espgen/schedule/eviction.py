@@ -1,13 +1,14 @@
 """Which buffers leave the fastest tier when they do not all fit, at the least price of accesses.
 
-Branch and bound: at the fullest step, the buffer that frees most bytes per price either leaves or is pinned. The
-bound is the dearest overfull step, relaxed to fractions of buffers (a fractional knapsack). Packing decides
-whether what stays really fits. Bounded by counts, hence deterministic.
+Overfull steps that share no buffer decide independently of each other. Branch and bound: at the fullest step, the
+buffer that frees most bytes per price either leaves or is pinned. The bound is the dearest overfull step, relaxed to
+fractions of buffers (a fractional knapsack). Packing decides whether what stays really fits. Bounded by counts, hence
+deterministic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from espgen.errors import EspgenError
@@ -84,72 +85,117 @@ class _Search:
         self.packing: Packing | None = None
         self.slack = 0
         self._buffers, self._capacity, self._effort = buffers, tier.capacity, effort
-        self._last_effort = -10 * effort
-        self._pack_effort = max(effort // 20, 1)
         self._price = {buffer.name: _price(buffer, tier, slower) for buffer in buffers}
-        self._fixed = {buffer.name for buffer in buffers if buffer.tiers == (tier.name,) or not slower}
-        self._steps = sorted({buffer.first for buffer in buffers})
+        self._fixed = frozenset(b.name for b in buffers if b.tiers == (tier.name,) or not slower)
+        self._occupied = {buffer.name: buffer.occupied for buffer in buffers}
+        self._live = _cliques(buffers)
         self._cost = 0
-        self._complete = True
 
     def run(self) -> None:
-        """Depth first, moving out before pinning."""
-        root_bound = self._bound(frozenset(), frozenset(self._fixed))
-        stack = [(frozenset[str](), frozenset(self._fixed), 0)]
+        """Groups of overfull steps one by one, by load alone; where that does not pack, everything at once."""
+        effort, least = self._effort, 0
+        leaves: frozenset[str] = frozenset()
+        for steps in self._overfull_groups():
+            found, lowest = self._cheapest(steps, lambda _out: _FITS)
+            if found is None:
+                return
+            leaves, least = leaves | found, least + lowest
+        packing = self._packed(leaves)
+        if packing.peak > self._capacity:
+            self._effort = effort
+            found, lowest = self._cheapest(self._live, self._packed)
+            if found is None:
+                return
+            leaves, least, packing = found, max(least, lowest), self._packed(found)
+        self.leaves, self.packing, self.slack = leaves, packing, self._cost_of(leaves) - least
+
+    def _overfull_groups(self) -> list[list[frozenset[str]]]:
+        """Overfull steps that share buffers, directly or through each other: groups that decide independently."""
+        groups: list[tuple[set[str], list[frozenset[str]]]] = []
+        for live in self._live:
+            if sum(self._occupied[name] for name in live) <= self._capacity:
+                continue
+            touched = [group for group in groups if group[0] & live]
+            groups = [group for group in groups if group not in touched]
+            names = set(live).union(*(names for names, _ in touched))
+            groups.append((names, [step for _, steps in touched for step in steps] + [live]))
+        return [steps for _, steps in groups]
+
+    def _cheapest(
+        self, steps: Sequence[frozenset[str]], pack_rest: Callable[[frozenset[str]], Packing]
+    ) -> tuple[frozenset[str] | None, int]:
+        """What to move out of `steps` at the least price (None where nothing was found), and a bound on that price.
+
+        `pack_rest` has the last word on a set that fits by load. Depth first, moving out before pinning.
+        """
+        best: frozenset[str] | None = None
+        best_price, complete = 0, True
+        root = self._bound(steps, frozenset(), self._fixed)[0] or 0
+        stack = [(frozenset[str](), self._fixed, 0)]
         while stack:
-            out, pinned, cost = stack.pop()
-            if self._effort < (0 if self.packing else self._last_effort):
-                self._complete = False
-                break
-            self._effort -= 4 * len(self._buffers)
-            bound = self._bound(out, pinned)
-            if bound is None or (self.packing is not None and cost + bound >= self._cost):
+            out, pinned, price = stack.pop()
+            if self._effort < (0 if best is not None else -_PATIENCE):
+                return best, root
+            self._effort -= len(steps) + len(self._buffers)
+            bound, fullest = self._bound(steps, out, pinned)
+            if bound is None or (best is not None and price + bound >= best_price):
                 continue
-            stack += self._branches(out, pinned, cost)
-        if self.packing is not None and not self._complete:
-            self.slack = self._cost - (root_bound or 0)
+            if sum(self._occupied[name] for name in fullest) <= self._capacity:
+                packing = pack_rest(out)
+                if packing.peak <= self._capacity:
+                    best, best_price = out, price
+                    continue
+                complete = complete and packing.lower_bound > self._capacity
+            movable = [name for name in fullest if name not in pinned]
+            movable = movable or [name for live in steps for name in live if name not in pinned and name not in out]
+            if movable:
+                pick = max(movable, key=lambda name: (self._occupied[name] / (self._price[name] + 1), name))
+                stack.append((out, pinned | {pick}, price))
+                stack.append((out | {pick}, pinned, price + self._price[pick]))
+        return best, best_price if complete else root
 
-    def _branches(
-        self, out: frozenset[str], pinned: frozenset[str], cost: int
-    ) -> list[tuple[frozenset[str], frozenset[str], int]]:
-        """The two children, the more promising one last; none where the state is a solution or hopeless."""
+    def _bound(
+        self, steps: Sequence[frozenset[str]], out: frozenset[str], pinned: frozenset[str]
+    ) -> tuple[int | None, frozenset[str]]:
+        """Least further price of any solution below this state (None where there is none), and the fullest step."""
+        worst, most, fullest = 0, -1, frozenset[str]()
+        for step in steps:
+            live = step - out
+            load = sum(self._occupied[name] for name in live)
+            if load > most:
+                most, fullest = load, live
+            if load > self._capacity:
+                free = [(self._price[name], self._occupied[name]) for name in live - pinned if self._occupied[name]]
+                price = _fractional(free, load - self._capacity)
+                if price is None:
+                    return None, fullest
+                worst = max(worst, price)
+        return worst, fullest
+
+    def _packed(self, out: frozenset[str]) -> Packing:
+        self._effort -= _PACKING_EFFORT // 2
         stays = [buffer for buffer in self._buffers if buffer.name not in out]
-        if load_bound(stays) <= self._capacity:
-            packing = pack(stays, enough=self._capacity, effort=self._pack_effort)
-            if packing.peak <= self._capacity:
-                self.leaves, self.packing, self._cost = out, packing, cost
-                return []
-            self._complete = self._complete and packing.optimal
-        step = max(self._steps, key=lambda step: (self._load(stays, step), -step))
-        movable = [b for b in stays if b.first <= step <= b.last and b.name not in pinned]
-        movable = movable or [b for b in stays if b.name not in pinned]
-        if not movable:
-            return []
-        pick = max(movable, key=lambda b: (b.occupied / (self._price[b.name] + 1), b.occupied, b.name))
-        return [
-            (out, pinned | {pick.name}, cost),
-            (out | {pick.name}, pinned, cost + self._price[pick.name]),
-        ]
+        return pack(stays, enough=self._capacity, effort=_PACKING_EFFORT)
 
-    @staticmethod
-    def _load(stays: Sequence[Buffer], step: int) -> int:
-        return sum(buffer.occupied for buffer in stays if buffer.first <= step <= buffer.last)
+    def _cost_of(self, names: frozenset[str]) -> int:
+        return sum(self._price[name] for name in names)
 
-    def _bound(self, out: frozenset[str], pinned: frozenset[str]) -> int | None:
-        """Least further price of any solution below this state; None where there is none."""
-        stays = [buffer for buffer in self._buffers if buffer.name not in out]
-        worst = 0
-        for step in self._steps:
-            live = [buffer for buffer in stays if buffer.first <= step <= buffer.last]
-            excess = sum(buffer.occupied for buffer in live) - self._capacity
-            if excess <= 0:
-                continue
-            free = [(self._price[b.name], b.occupied) for b in live if b.name not in pinned and b.occupied]
-            price = _fractional(free, excess)
-            if price is None:
-                return None
-            worst = max(worst, price)
-        return worst
+
+_FITS = Packing({}, 0, 0)
+_PACKING_EFFORT = 20_000
+_PATIENCE = 4_000_000
+"""How far beyond its effort a search goes that has found nothing yet."""
+
+
+def _cliques(buffers: Sequence[Buffer]) -> list[frozenset[str]]:
+    """The buffers live at each step, leaving out steps whose buffers are all live together at another."""
+    found: list[frozenset[str]] = []
+    for step in sorted({buffer.first for buffer in buffers}):
+        live = frozenset(buffer.name for buffer in buffers if buffer.first <= step <= buffer.last)
+        if found and found[-1] <= live:
+            found.pop()
+        found.append(live)
+    return found
 
 
 def _fractional(items: Sequence[tuple[int, int]], excess: int) -> int | None:
