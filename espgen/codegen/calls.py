@@ -36,11 +36,15 @@ class Call:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """How a node runs: its calls, the assembly functions they need (symbol, text), scratch bytes, and the other candidates."""
+    """How a node runs: its calls, the assembly functions they need (symbol, text), scratch bytes, and the other candidates.
+
+    `twin` holds the portable calls that do the same on a PC where `calls` are assembly.
+    """
 
     node: Node
     kernel: str
     calls: tuple[Call, ...]
+    twin: tuple[Call, ...] = ()
     assembly: tuple[tuple[str, str], ...] = ()
     scratch: int = 0
     candidates: tuple[tuple[str, int | None, str], ...] = ()

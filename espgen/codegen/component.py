@@ -16,10 +16,11 @@ from espgen.codegen.views import (
     ComponentView,
     FieldView,
     LayerEntryView,
+    LayersView,
     LayerView,
     PortView,
-    RowTableView,
     ShapeView,
+    StatementView,
     StepView,
     TensorView,
 )
@@ -53,73 +54,88 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """One file of layers, its constants, and the steps it defines."""
+
+    view: LayersView
+    weights: bytes
+    steps: tuple[StepView, ...]
+    assembly_symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Component:
-    """What the project writer needs: the view, the constants' binary, the assembly functions (symbol, text)."""
+    """What the project writer needs.
+
+    chip  the layers that run on the chip; host: their portable twins, None where the chip's layers are portable themselves
+    assembly  functions (symbol, text)
+    """
 
     view: ComponentView
-    weights: bytes
+    chip: Layers
+    host: Layers | None
     assembly: tuple[tuple[str, str], ...]
 
 
 class _Builder:
-    """Gathers the parts of one component's view."""
+    """Gathers the parts of one file of layers."""
 
-    def __init__(self, planned: Planned, model: str) -> None:
+    def __init__(self, planned: Planned, model: str, twins: bool) -> None:
         self.planned = planned
         self.graph = planned.graph
-        self.model = model
-        self.arena = f"{model}_arena"
+        self.twins = twins
         self.weights = WeightsBuilder()
-        self.rows = RowTables(planned.graph, planned.storage, planned.memory, self.arena)
+        self.rows = RowTables(planned.graph, planned.storage, planned.memory, f"{model}_arena")
         self.headers: dict[str, None] = {}
         self.steps: list[StepView] = []
         self.symbols: dict[str, None] = {}
 
     def layer(self, index: int, plan: NodePlan, symbol: str) -> LayerView:
         shapes: dict[tuple[tuple[str, Any], ...], ShapeView] = {}
-        calls = []
         scratch = self.planned.memory.scratch.get(plan.node.name)
-        self.rows.declare([table for call in plan.calls for table in (call.output, *call.inputs)], scratch)
+        twin = self.twins and bool(plan.twin)
+        used = plan.twin if twin else plan.calls
+        self.rows.declare([table for call in used for table in (call.output, *call.inputs)], scratch)
+        calls = []
         for number, call in enumerate(plan.calls):
             suffix = "" if len(plan.calls) == 1 else f"_{number}"
-            calls.append(self._call(plan, call, f"layer_{index:03d}_{symbol}{suffix}", shapes, index, number == 0))
-            self.steps.append(StepView(calls[-1].symbol, index, call.row_begin, call.row_end))
+            name = f"layer_{index:03d}_{symbol}{suffix}"
+            self.steps.append(StepView(name, index, call.row_begin, call.row_end))
+            statements = used if twin and number == 0 else () if twin else (call,)
+            prologue = self._prologue(plan, used) if number == 0 else ()
+            views = tuple(self._statement(plan, item, shapes, index) for item in statements)
+            calls.append(CallView(name, tuple(prologue), views))
         return LayerView(_comments(index, plan, self.graph), tuple(shapes.values()), tuple(calls))
 
-    def _call(
-        self,
-        plan: NodePlan,
-        call: Call,
-        symbol: str,
-        shapes: dict[tuple[tuple[str, Any], ...], ShapeView],
-        index: int,
-        first: bool,
-    ) -> CallView:
+    def _prologue(self, plan: NodePlan, calls: Sequence[Call]) -> list[str]:
+        """Fill the halos and the padding row before a node's first call."""
+        lines = self._halos(plan)
         scratch = self.planned.memory.scratch.get(plan.node.name)
-        prologue = list(self._halos(plan) if first else ())
-        for table in call.inputs:
-            if PADDING_ROW in table.rows and scratch is not None and first:
-                prologue.append(self._fill_padding(table.value, self.rows.address(scratch)))
-        template = ""
-        if call.template is not None:
-            type_name, fields, types = call.template
-            key = tuple(fields.items())
-            if key not in shapes:
-                name = f"kShape{index}" + ("" if not shapes else f"_{len(shapes)}")
-                shapes[key] = ShapeView(name, type_name, tuple(_field(*item) for item in fields.items()))
-            template = ", ".join((shapes[key].symbol, *types))
-            self.headers[call.header or ""] = None
-        else:
-            self.symbols[call.function] = None
+        padded = dict.fromkeys(table.value for call in calls for table in call.inputs if PADDING_ROW in table.rows)
+        if scratch is not None:
+            lines += [self._fill_padding(value, self.rows.address(scratch)) for value in padded]
+        return lines
+
+    def _statement(
+        self, plan: NodePlan, call: Call, shapes: dict[tuple[tuple[str, Any], ...], ShapeView], index: int
+    ) -> StatementView:
+        scratch = self.planned.memory.scratch.get(plan.node.name)
         tables = [self._table(ctype, data) for ctype, data in call.tables]
         inputs = [self.rows.symbol(table, scratch) for table in call.inputs]
         output = self.rows.symbol(call.output, scratch)
-        if call.template is not None:
-            arguments = (output, *inputs, *tables, str(call.rows))
-        else:
+        if call.template is None:
+            self.symbols[call.function] = None
             second = inputs[1] if len(inputs) > 1 else "nullptr"
             arguments = (output, inputs[0], tables[0] if tables else "nullptr", str(call.rows), second)
-        return CallView(symbol, tuple(prologue), call.function, template, arguments, bool(template))
+            return StatementView(call.function, "", arguments, False)
+        type_name, fields, types = call.template
+        key = tuple(fields.items())
+        if key not in shapes:
+            name = f"kShape{index}" + ("" if not shapes else f"_{len(shapes)}")
+            shapes[key] = ShapeView(name, type_name, tuple(_field(*item) for item in fields.items()))
+        self.headers[call.header or ""] = None
+        template = ", ".join((shapes[key].symbol, *types))
+        return StatementView(call.function, template, (output, *inputs, *tables, str(call.rows)), True)
 
     def _table(self, ctype: str, data: Any) -> str:
         return f"constants<{ctype}>({self.weights.add(data)})"
@@ -159,49 +175,62 @@ def build_component(planned: Planned, model_name: str) -> Component:
     """The view of a component with every text a template prints, its constants and its assembly."""
     graph = planned.graph
     model = identifier(model_name)
-    builder = _Builder(planned, model)
-    symbols = [identifier(plan.node.name) for plan in planned.nodes]
-    run = [(plan, symbol) for plan, symbol in zip(planned.nodes, symbols, strict=True) if plan.calls]
-    layers = tuple(builder.layer(index, plan, symbol) for index, (plan, symbol) in enumerate(run))
-    tensor_names = list(dict.fromkeys([*graph.inputs, *(n for plan, _ in run for n in plan.node.outputs if n), *graph.outputs]))
-    numbers = {name: number for number, name in enumerate(tensor_names)}
+    run = [plan for plan in planned.nodes if plan.calls]
+    chip = _layers(planned, model, run, twins=False)
+    host = _layers(planned, model, run, twins=True) if any(plan.twin for plan in run) else None
+    names = list(dict.fromkeys([*graph.inputs, *(n for plan in run for n in plan.node.outputs if n), *graph.outputs]))
+    numbers = {name: number for number, name in enumerate(names)}
     outputs: list[int] = []
     entries = []
-    for plan, _ in run:
+    for plan in run:
         node_outputs = [numbers[name] for name in plan.node.outputs if name]
         macs = spec_of(plan.node.op).macs(plan.node, graph)
         entries.append(LayerEntryView(plan.node.name, plan.node.op, macs, len(outputs), len(node_outputs)))
         outputs += node_outputs
     text = digest(graph)
     memory = planned.memory
+    rows = RowTables(graph, planned.storage, memory, f"{model}_arena")
     view = ComponentView(
         model=model,
         title=graph.name,
         digest=text,
         hash_bytes=", ".join(f"0x{text[i : i + 2]}" for i in range(0, 64, 2)),
-        headers=tuple(sorted(builder.headers)),
-        arena=builder.arena,
+        arena=f"{model}_arena",
         internal_bytes=memory.bytes_of("internal"),
         psram_bytes=memory.bytes_of("psram"),
         has_internal=memory.bytes_of("internal") > 0,
         has_psram=memory.bytes_of("psram") > 0,
-        weight_bytes=len(builder.weights.binary()),
+        weight_bytes=len(chip.weights),
         planner=memory.plan.status,
-        row_tables=builder.rows.views(),
-        layers=layers,
-        tensors=tuple(_tensor(graph.value(name), planned, builder) for name in tensor_names),
+        layers=chip.view.layers,
+        tensors=tuple(_tensor(graph.value(name), planned, rows) for name in names),
         layer_entries=tuple(entries),
         layer_outputs=", ".join(str(number) for number in outputs) or "0",
-        steps=tuple(builder.steps),
+        steps=chip.steps,
         inputs=_ports(graph, graph.inputs, numbers, "kInput"),
         outputs=_ports(graph, graph.outputs, numbers, "kOutput"),
-        assembly_symbols=tuple(builder.symbols),
+        assembly_symbols=chip.assembly_symbols,
         sources=(),
-        kernel_sources=(),
         guard=f"ESPGEN_MODEL_{model.upper()}_H_",
     )
     assembly = tuple(sorted({function for plan in planned.nodes for function in plan.assembly}))
-    return Component(view, builder.weights.binary(), assembly)
+    return Component(view, chip, host, assembly)
+
+
+def _layers(planned: Planned, model: str, run: Sequence[NodePlan], *, twins: bool) -> Layers:
+    builder = _Builder(planned, model, twins)
+    layers = tuple(builder.layer(index, plan, identifier(plan.node.name)) for index, plan in enumerate(run))
+    suffix = "_host" if twins else ""
+    view = LayersView(
+        model=model,
+        title=planned.graph.name,
+        note="portable twins of the chip's layers, for a PC" if twins else "its layers",
+        headers=tuple(sorted(builder.headers)),
+        row_tables=builder.rows.views(),
+        layers=layers,
+        weights_file=f"{model}_weights{suffix}.bin",
+    )
+    return Layers(view, builder.weights.binary(), tuple(builder.steps), tuple(builder.symbols))
 
 
 def _field(name: str, value: Any) -> FieldView:
@@ -247,7 +276,7 @@ def _geometry(node: Node, graph: Graph) -> str:
     return kind + (f" groups {attrs['groups']}" if attrs["groups"] != 1 else "")
 
 
-def _tensor(value: Value, planned: Planned, builder: _Builder) -> TensorView:
+def _tensor(value: Value, planned: Planned, rows: RowTables) -> TensorView:
     storage = planned.storage.storages[value.name]
     quantized = value.quant is not None and value.quant.per_tensor
     return TensorView(
@@ -257,7 +286,7 @@ def _tensor(value: Value, planned: Planned, builder: _Builder) -> TensorView:
         shape="{" + ", ".join(str(extent) for extent in (*value.shape, *(0,) * (6 - len(value.shape)))) + "}",
         scale=c_float(value.scale if quantized else 1.0),
         zero_point=value.zero_point if quantized else 0,
-        base=builder.rows.base(value.name),
+        base=rows.base(value.name),
         rows=storage.rows,
         pixels=storage.pixels,
         pixel_bytes=storage.channels * storage.item,

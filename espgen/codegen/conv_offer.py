@@ -125,4 +125,4 @@ def build(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
                 )
             )
     scratch = padding_bytes(tuple(calls), storage)
-    return NodePlan(node, KERNEL, tuple(calls), ((kernel.symbol, kernel.assembly),), scratch)
+    return NodePlan(node, KERNEL, tuple(calls), assembly=((kernel.symbol, kernel.assembly),), scratch=scratch)

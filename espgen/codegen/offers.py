@@ -63,9 +63,14 @@ def plan_nodes(graph: Graph, providers: Sequence[Provider]) -> tuple[tuple[NodeP
     plans = []
     for node in graph.nodes:
         offer = chosen.get(node.name)
-        plan = portable_plan(node, graph, storage) if offer is None else offer.build(storage)
+        portable = portable_plan(node, graph, storage)
+        plan = portable if offer is None else _with_twin(offer.build(storage), portable)
         plans.append(replace(plan, candidates=_candidates(node, graph, answers[node.name])))
     return tuple(plans), storage
+
+
+def _with_twin(plan: NodePlan, portable: NodePlan) -> NodePlan:
+    return replace(plan, twin=portable.calls, scratch=max(plan.scratch, portable.scratch))
 
 
 def _candidates(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from espgen.codegen.component import Component, Planned
+from espgen.codegen.component import Component, Layers, Planned
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
 from espgen.errors import EspgenError
@@ -24,9 +24,7 @@ GRAPH = "espgen_graph.bin"
 _TEMPLATES = {
     "include/{model}.h": "model/model.h.j2",
     "src/{model}_layers.h": "model/layers.h.j2",
-    "src/{model}_layers.cpp": "model/layers.cpp.j2",
     "src/{model}.cpp": "model/model.cpp.j2",
-    "src/{model}_weights.S": "model/weights.S.j2",
     "CMakeLists.txt": "project/CMakeLists.txt.j2",
     "idf_component.yml": "project/idf_component.yml.j2",
 }
@@ -61,26 +59,28 @@ def _check_target(output: Path) -> None:
 
 def _write_files(component: Component, planned: Planned, folder: Path, extra: Mapping[str, Any]) -> None:
     model = component.view.model
-    sources = [f"src/{model}_layers.cpp", f"src/{model}.cpp", f"src/{model}_weights.S"]
-    kernels = []
+    chip_sources = _write_layers(component.chip, folder, model, "")
+    host_sources = _write_layers(component.host, folder, model, "_host") if component.host else []
     for symbol, text in component.assembly:
-        name = f"src/{symbol}.S"
-        _write(folder / name, assembly_file([text]).encode())
-        kernels.append(name)
-    if kernels:
+        chip_sources.append(f"src/{symbol}.S")
+        _write(folder / chip_sources[-1], assembly_file([text]).encode())
+    if component.assembly:
         _write(folder / "src" / MACRO_FILE_NAME, macro_file().encode())
-    view = replace(component.view, sources=tuple(sources + kernels), kernel_sources=tuple(kernels))
+    shared = [f"src/{model}.cpp"]
+    if not host_sources:
+        shared, chip_sources = shared + chip_sources, []
+    view = replace(component.view, sources=tuple(shared + chip_sources))
     for path, template in _TEMPLATES.items():
         _write(folder / path.format(model=model), render(template, view).encode())
-    _write(folder / f"src/{model}_weights.bin", component.weights)
     _write(folder / GRAPH, save(planned.graph))
-    _copy_headers(folder, component)
+    _copy_headers(folder)
     manifest = {
         "name": component.view.title,
         "identifier": model,
         "hash": component.view.digest,
-        "sources": sources,
-        "firmware_sources": kernels,
+        "sources": shared,
+        "firmware_sources": chip_sources,
+        "host_sources": host_sources,
         "include_dirs": ["include", "src"],
         "memory": {
             "internal": component.view.internal_bytes,
@@ -104,14 +104,22 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
     _write(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _copy_headers(folder: Path, component: Component) -> None:
-    """The public headers and the kernels the model uses, so that the component stands alone."""
+def _write_layers(layers: Layers, folder: Path, model: str, suffix: str) -> list[str]:
+    """The layers, their constants and the assembly file that includes these; returns the sources."""
+    sources = [f"src/{model}_layers{suffix}.cpp", f"src/{model}_weights{suffix}.S"]
+    _write(folder / sources[0], render("model/layers.cpp.j2", layers.view).encode())
+    _write(folder / sources[1], render("model/weights.S.j2", layers.view).encode())
+    _write(folder / "src" / layers.view.weights_file, layers.weights)
+    return sources
+
+
+def _copy_headers(folder: Path) -> None:
+    """The public headers and the portable kernels, so that the component stands alone."""
     firmware = firmware_dir()
     for header in sorted((firmware / "include" / "espgen").glob("*.h")):
         _write(folder / "include" / "espgen" / header.name, header.read_bytes())
-    if component.view.headers:
-        for header in sorted((firmware / "kernels").glob("*.h")):
-            _write(folder / "include" / "espgen" / "kernels" / header.name, header.read_bytes())
+    for header in sorted((firmware / "kernels").glob("*.h")):
+        _write(folder / "include" / "espgen" / "kernels" / header.name, header.read_bytes())
 
 
 def _write(path: Path, data: bytes) -> None:

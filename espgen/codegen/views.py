@@ -33,15 +33,22 @@ class RowTableView:
 
 
 @dataclass(frozen=True)
+class StatementView:
+    """One kernel call in a step."""
+
+    function: str
+    template_arguments: str
+    arguments: tuple[str, ...]
+    has_template_arguments: bool
+
+
+@dataclass(frozen=True)
 class CallView:
     """One step: a function of the model's static list of kernel calls."""
 
     symbol: str
     prologue: tuple[str, ...]
-    function: str
-    template_arguments: str
-    arguments: tuple[str, ...]
-    has_template_arguments: bool
+    statements: tuple[StatementView, ...]
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,19 @@ class PortView:
 
 
 @dataclass(frozen=True)
+class LayersView:
+    """The file that holds a component's layers, for the chip or as portable twins for a PC."""
+
+    model: str
+    title: str
+    note: str
+    headers: tuple[str, ...]
+    row_tables: tuple[RowTableView, ...]
+    layers: tuple[LayerView, ...]
+    weights_file: str
+
+
+@dataclass(frozen=True)
 class ComponentView:
     """Everything the component's files are printed from."""
 
@@ -119,7 +139,6 @@ class ComponentView:
     title: str
     digest: str
     hash_bytes: str
-    headers: tuple[str, ...]
     arena: str
     internal_bytes: int
     psram_bytes: int
@@ -127,7 +146,6 @@ class ComponentView:
     has_psram: bool
     weight_bytes: int
     planner: str
-    row_tables: tuple[RowTableView, ...]
     layers: tuple[LayerView, ...]
     tensors: tuple[TensorView, ...]
     layer_entries: tuple[LayerEntryView, ...]
@@ -137,5 +155,4 @@ class ComponentView:
     outputs: tuple[PortView, ...]
     assembly_symbols: tuple[str, ...]
     sources: tuple[str, ...]
-    kernel_sources: tuple[str, ...]
     guard: str

@@ -8,6 +8,7 @@ With a weight zero point, a pre-pass per row leaves -zw * sum x of every pixel o
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from espgen.errors import EspgenError
 
 MOST_UNROLLED = 1150
 """Instructions of a pixel body up to which it is unrolled whole (4.6 KB)."""
-_MOST_CODE = 12000
+_MOST_CODE_BYTES = 48000
+_UNNAMED = "espgen_pie_unnamed"
 _STACK_FOR_CORRECTION = 1600
 
 
@@ -45,7 +47,7 @@ def accumulator_bound(spec: ConvSpec) -> int:
 def supports(spec: ConvSpec) -> str | None:
     """None where there is a PIE kernel for this convolution, else the reason why not."""
     try:
-        conv_kernel(spec, symbol="kernel")
+        conv_kernel(spec)
     except EspgenError as reason:
         return reason.message
     return None
@@ -79,7 +81,7 @@ class _Plan:
         self.pixel_step = spec.stride_w * spec.in_pitch
         self.steps = advances(self.windows, self.pixel_step)
         self.stores = plan_stores(spec.out_channels, spec.out_pitch, spec.out_width)
-        self.epilogue = self.make_epilogue()
+        self.epilogue = self._epilogue()
         if isinstance(self.epilogue, ScaleEpilogue) and self.epilogue.scale.split > 15:
             raise Unsupported("accumulators too wide for 16-bit factors")
         if self.weight_zero and 4 * spec.out_width > _STACK_FOR_CORRECTION:
@@ -101,8 +103,7 @@ class _Plan:
         constants = self.epilogue.block_constants + self.epilogue.pixel_constants
         return (GROUP_WORD if self.offsets else 0) + LANES * macs + 4 * LANES + constants
 
-    def make_epilogue(self) -> Epilogue:
-        """A new epilogue for one function."""
+    def _epilogue(self) -> Epilogue:
         spec = self.spec
         if not self.weight_zero:
             return choose_epilogue(
@@ -120,29 +121,25 @@ class _Plan:
         return float(np.mean((pixels + starts[:, None]) % LANES != 0))
 
 
-def conv_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True) -> PieKernel:
+@lru_cache(maxsize=128)
+def conv_kernel(spec: ConvSpec, *, hardware_loops: bool = True) -> PieKernel:
     """The PIE kernel of a convolution.
 
-    `symbol` defaults to a name made from the shape and a digest of the code, so that layers of equal shape share
-    one function. Raises EspgenError where `supports` gives a reason.
+    Its symbol is made from the shape and a digest of the code, so that layers with equal code share one function.
+    Raises EspgenError where `supports` gives a reason.
     """
     try:
         plan = _Plan(spec)
     except Unsupported as reason:
         raise EspgenError(f"no PIE kernel for this convolution: {reason}") from None
-    name = symbol or _name(plan, hardware_loops)
-    function, body = _function(plan, name, hardware_loops)
-    if function.code_bytes > 4 * _MOST_CODE:
+    function, body = _function(plan, hardware_loops)
+    if function.code_bytes > _MOST_CODE_BYTES:
         raise EspgenError(f"no PIE kernel for this convolution: {function.code_bytes} bytes of code")
-    return PieKernel(name, function.text(), _params(plan, body), function, _overread(plan, body))
-
-
-def _name(plan: _Plan, hardware_loops: bool) -> str:
-    spec = plan.spec
-    function, _ = _function(plan, "kernel", hardware_loops)
-    digest = hashlib.sha256(function.text().encode()).hexdigest()[:8]
+    text = function.text()
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.in_channels}_{spec.out_channels}"
-    return f"espgen_pie_conv_{shape}_w{spec.out_width}_{digest}"
+    symbol = f"espgen_pie_conv_{shape}_w{spec.out_width}_{digest}"
+    return PieKernel(symbol, text.replace(_UNNAMED, symbol), _params(plan, body), function, _overread(plan, body))
 
 
 def _body(plan: _Plan) -> PixelBody:
@@ -152,12 +149,12 @@ def _body(plan: _Plan) -> PixelBody:
     return LoopedBody(plan.windows, plan.epilogue)
 
 
-def _summary(plan: _Plan, symbol: str) -> str:
+def _summary(plan: _Plan) -> str:
     spec = plan.spec
     form = "shift" if isinstance(plan.epilogue, ShiftEpilogue) else "scale"
     macs = sum(len(window.lanes) for window in plan.windows)
     return (
-        f"{symbol}: convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} dilation "
+        f"{_UNNAMED}: convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} dilation "
         f"{spec.dilation_h}x{spec.dilation_w}, {spec.in_channels} -> {spec.out_channels} channels, {spec.groups} "
         f"group(s), {spec.out_width} pixels per row\n"
         f"{macs} multiply-accumulates of 16 lanes per pixel and block, {len(plan.windows)} input loads, "
@@ -166,11 +163,9 @@ def _summary(plan: _Plan, symbol: str) -> str:
     )
 
 
-def _function(plan: _Plan, symbol: str, hardware_loops: bool) -> tuple[Function, PixelBody]:
+def _function(plan: _Plan, hardware_loops: bool) -> tuple[Function, PixelBody]:
     spec = plan.spec
-    function = Function(symbol, _summary(plan, symbol), hardware_loops=hardware_loops)
-    # Epilogues remember their registers, so each function gets its own.
-    plan.epilogue = plan.make_epilogue()
+    function = Function(_UNNAMED, _summary(plan), hardware_loops=hardware_loops)
     body = _body(plan)
     geometry = Geometry(
         windows=plan.windows,

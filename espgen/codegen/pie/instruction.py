@@ -87,17 +87,17 @@ class Instruction:
     @property
     def reads(self) -> frozenset[Operand]:
         """Registers whose value it uses."""
-        return _effects(self)[0]
+        return _effects(self.mnemonic, self.operands)[0]
 
     @property
     def writes(self) -> frozenset[Operand]:
         """Registers it changes."""
-        return _effects(self)[1]
+        return _effects(self.mnemonic, self.operands)[1]
 
     @property
     def loads(self) -> frozenset[Operand]:
         """Registers a reader in the next instruction must wait for (one cycle)."""
-        return _effects(self)[2]
+        return _effects(self.mnemonic, self.operands)[2]
 
     @property
     def loads_qacc(self) -> bool:
@@ -207,16 +207,16 @@ def _roles(mnemonic: str) -> tuple[tuple[bool, bool, bool], ...]:
     return tuple(roles)
 
 
-def _effects(instruction: Instruction) -> tuple[frozenset[Operand], ...]:
-    form = SCALAR.get(instruction.mnemonic)
+@lru_cache(maxsize=8192)
+def _effects(mnemonic: str, operands: tuple[Operand, ...]) -> tuple[frozenset[Operand], ...]:
+    form = SCALAR.get(mnemonic)
     if form is not None:
-        roles = tuple((letter == "s", letter == "d", letter == "d") for letter in form)
-        slow = instruction.mnemonic in _LOADS or instruction.mnemonic == "mul"
-        roles = tuple((read, written, loaded and slow) for read, written, loaded in roles)
+        slow = mnemonic in _LOADS or mnemonic == "mul"
+        roles = tuple((letter == "s", letter == "d", letter == "d" and slow) for letter in form)
     else:
-        roles = _roles(instruction.mnemonic)
+        roles = _roles(mnemonic)
     sets: tuple[set[Operand], ...] = (set(), set(), set())
-    for operand, role in zip(instruction.operands, roles, strict=True):
+    for operand, role in zip(operands, roles, strict=True):
         if isinstance(operand, Q | X) and operand != X(0):
             for target, member in zip(sets, role, strict=True):
                 if member:

@@ -11,8 +11,9 @@ from espgen.errors import EspgenError
 class RowPointers:
     """The input pointers of the filter rows and the code that loads a window through them.
 
-    `wanted_later` registers stay free for others. `held_rows` rows keep their own register, which every load moves on by the window's step. The others are read from
-    the stack for every pixel and added to the pixel's offset, two registers taking turns.
+    `held_rows` rows keep their own register, which every load moves on by the window's step. The others are read from
+    the stack for every pixel and added to the pixel's offset, two registers taking turns. `wanted_later` registers
+    stay free for others.
     """
 
     def __init__(
