@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from pie_conv_cases import ConvCase, random_case
 from pie_harness import run_calls
+
+from espgen.codegen.pie.conv import supports
 
 pytest.importorskip("ziglang")
 
@@ -30,43 +34,43 @@ def run_cases(cases: dict[str, ConvCase], folder: Path) -> None:
 
 
 SHAPES = {
-    "one pixel, one channel": dict(channels=1, outputs=1, size=(1, 1)),
-    "two channels": dict(channels=2, outputs=5),
-    "three channels": dict(channels=3, outputs=16),
-    "five channels, all resident or nearly": dict(channels=5, outputs=8),
-    "16 channels": dict(channels=16, outputs=32, size=(3, 5)),
-    "17 channels": dict(channels=17, outputs=17, size=(3, 5)),
-    "24 channels in 32 bytes": dict(channels=24, outputs=24, size=(2, 4)),
-    "24 channels in 24 bytes": dict(channels=24, outputs=24, size=(2, 4), in_pitch=24, out_pitch=24),
-    "32 channels": dict(channels=32, outputs=16, size=(2, 4)),
-    "48 channels": dict(channels=48, outputs=48, size=(2, 4)),
-    "64 channels": dict(channels=64, outputs=64, size=(2, 4)),
-    "130 channels": dict(channels=130, outputs=20, size=(2, 2)),
-    "960 channels": dict(channels=960, outputs=32, size=(1, 2)),
-    "1280 channels, looped": dict(channels=1280, outputs=18, size=(2, 2)),
-    "1285 channels, looped, dense": dict(channels=1285, outputs=10, size=(1, 1)),
-    "stride 2": dict(channels=16, outputs=16, size=(3, 3), stride=(2, 2)),
-    "wide pitch": dict(channels=16, outputs=16, size=(2, 3), in_pitch=4096, out_pitch=64),
-    "outputs in a tight pitch, bytes": dict(channels=8, outputs=10, size=(2, 3), out_pitch=10),
-    "outputs in a tight pitch, 21": dict(channels=8, outputs=21, size=(2, 3), out_pitch=21),
-    "3x3": dict(kernel=(3, 3), channels=16, outputs=16, size=(3, 4)),
-    "3x3 stride 2": dict(kernel=(3, 3), channels=32, outputs=16, size=(3, 4), stride=(2, 2)),
-    "3x3 stem": dict(kernel=(3, 3), channels=3, outputs=32, size=(3, 5), stride=(2, 2), in_pitch=3),
-    "3x3 grey": dict(kernel=(3, 3), channels=1, outputs=8, size=(3, 5), in_pitch=1, out_pitch=8),
-    "3x3 four channels": dict(kernel=(3, 3), channels=4, outputs=16, size=(2, 5), in_pitch=4),
-    "3x3 stem dilated": dict(kernel=(3, 3), channels=3, outputs=16, size=(2, 5), dilation=(2, 3), in_pitch=3),
-    "10x4 stride 2": dict(kernel=(10, 4), channels=1, outputs=64, size=(2, 5), stride=(2, 2), in_pitch=1),
-    "13x1": dict(kernel=(13, 1), channels=16, outputs=16, size=(2, 3)),
-    "1x7": dict(kernel=(1, 7), channels=8, outputs=16, size=(1, 9), in_pitch=8),
-    "5x5 dilated": dict(kernel=(5, 5), channels=8, outputs=16, size=(2, 3), dilation=(2, 2)),
-    "3x3 64 channels": dict(kernel=(3, 3), channels=64, outputs=16, size=(2, 2)),
-    "3x3 160 channels, looped": dict(kernel=(3, 3), channels=160, outputs=16, size=(2, 2)),
-    "3x3 140 channels, looped": dict(kernel=(3, 3), channels=140, outputs=16, size=(2, 2)),
-    "groups of 16": dict(kernel=(3, 3), channels=32, outputs=32, size=(2, 3), groups=2),
-    "groups of 8": dict(kernel=(3, 3), channels=32, outputs=32, size=(2, 3), groups=4),
-    "groups of 4 to 12": dict(kernel=(1, 3), channels=16, outputs=48, size=(2, 3), groups=4),
-    "groups of 5 to 7": dict(kernel=(1, 1), channels=20, outputs=28, size=(2, 3), groups=4),
-    "depthwise as groups": dict(kernel=(3, 3), channels=20, outputs=20, size=(2, 3), groups=20),
+    "one pixel, one channel": {"channels": 1, "outputs": 1, "size": (1, 1)},
+    "two channels": {"channels": 2, "outputs": 5},
+    "three channels": {"channels": 3, "outputs": 16},
+    "five channels, all resident or nearly": {"channels": 5, "outputs": 8},
+    "16 channels": {"channels": 16, "outputs": 32, "size": (3, 5)},
+    "17 channels": {"channels": 17, "outputs": 17, "size": (3, 5)},
+    "24 channels in 32 bytes": {"channels": 24, "outputs": 24, "size": (2, 4)},
+    "24 channels in 24 bytes": {"channels": 24, "outputs": 24, "size": (2, 4), "in_pitch": 24, "out_pitch": 24},
+    "32 channels": {"channels": 32, "outputs": 16, "size": (2, 4)},
+    "48 channels": {"channels": 48, "outputs": 48, "size": (2, 4)},
+    "64 channels": {"channels": 64, "outputs": 64, "size": (2, 4)},
+    "130 channels": {"channels": 130, "outputs": 20, "size": (2, 2)},
+    "960 channels": {"channels": 960, "outputs": 32, "size": (1, 2)},
+    "1280 channels, looped": {"channels": 1280, "outputs": 18, "size": (2, 2)},
+    "1285 channels, looped, dense": {"channels": 1285, "outputs": 10, "size": (1, 1)},
+    "stride 2": {"channels": 16, "outputs": 16, "size": (3, 3), "stride": (2, 2)},
+    "wide pitch": {"channels": 16, "outputs": 16, "size": (2, 3), "in_pitch": 4096, "out_pitch": 64},
+    "outputs in a tight pitch, bytes": {"channels": 8, "outputs": 10, "size": (2, 3), "out_pitch": 10},
+    "outputs in a tight pitch, 21": {"channels": 8, "outputs": 21, "size": (2, 3), "out_pitch": 21},
+    "3x3": {"kernel": (3, 3), "channels": 16, "outputs": 16, "size": (3, 4)},
+    "3x3 stride 2": {"kernel": (3, 3), "channels": 32, "outputs": 16, "size": (3, 4), "stride": (2, 2)},
+    "3x3 stem": {"kernel": (3, 3), "channels": 3, "outputs": 32, "size": (3, 5), "stride": (2, 2), "in_pitch": 3},
+    "3x3 grey": {"kernel": (3, 3), "channels": 1, "outputs": 8, "size": (3, 5), "in_pitch": 1, "out_pitch": 8},
+    "3x3 four channels": {"kernel": (3, 3), "channels": 4, "outputs": 16, "size": (2, 5), "in_pitch": 4},
+    "3x3 stem dilated": {"kernel": (3, 3), "channels": 3, "outputs": 16, "size": (2, 5), "dilation": (2, 3), "in_pitch": 3},
+    "10x4 stride 2": {"kernel": (10, 4), "channels": 1, "outputs": 64, "size": (2, 5), "stride": (2, 2), "in_pitch": 1},
+    "13x1": {"kernel": (13, 1), "channels": 16, "outputs": 16, "size": (2, 3)},
+    "1x7": {"kernel": (1, 7), "channels": 8, "outputs": 16, "size": (1, 9), "in_pitch": 8},
+    "5x5 dilated": {"kernel": (5, 5), "channels": 8, "outputs": 16, "size": (2, 3), "dilation": (2, 2)},
+    "3x3 64 channels": {"kernel": (3, 3), "channels": 64, "outputs": 16, "size": (2, 2)},
+    "3x3 160 channels, looped": {"kernel": (3, 3), "channels": 160, "outputs": 16, "size": (2, 2)},
+    "3x3 140 channels, looped": {"kernel": (3, 3), "channels": 140, "outputs": 16, "size": (2, 2)},
+    "groups of 16": {"kernel": (3, 3), "channels": 32, "outputs": 32, "size": (2, 3), "groups": 2},
+    "groups of 8": {"kernel": (3, 3), "channels": 32, "outputs": 32, "size": (2, 3), "groups": 4},
+    "groups of 4 to 12": {"kernel": (1, 3), "channels": 16, "outputs": 48, "size": (2, 3), "groups": 4},
+    "groups of 5 to 7": {"kernel": (1, 1), "channels": 20, "outputs": 28, "size": (2, 3), "groups": 4},
+    "depthwise as groups": {"kernel": (3, 3), "channels": 20, "outputs": 20, "size": (2, 3), "groups": 20},
 }
 
 
@@ -117,3 +121,65 @@ def test_row_pointers_and_branch_loops(tmp_path):
         cases[f"{name}, rows reversed"] = random_case(rng, flipped_rows=True, **SHAPES[name])
         cases[f"{name}, no hardware loops"] = random_case(rng, hardware_loops=False, **SHAPES[name])
     run_cases(cases, tmp_path)
+
+
+@st.composite
+def shapes(draw):
+    """Arguments of random_case: small, but any remainder of channels, stride, dilation, pitch and zero point."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels = groups * draw(st.integers(1, 40 if groups == 1 else 12))
+    outputs = groups * draw(st.integers(1, 36 if groups == 1 else 12))
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    low = draw(st.integers(-128, 100))
+    requant = draw(st.sampled_from(["shift", "shifts", "scale"]))
+    weight_zero = draw(st.sampled_from([0, 0, 0, 3, -128, 127])) if groups == 1 else 0
+    return {
+        "kernel": kernel,
+        "channels": channels,
+        "outputs": outputs,
+        "groups": groups,
+        "size": draw(st.tuples(st.integers(1, 3), st.integers(1, 6))),
+        "stride": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        "dilation": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
+        "in_pitch": channels + draw(st.integers(0, 20)) if draw(st.booleans()) else None,
+        "out_pitch": outputs + draw(st.integers(0, 20)) if draw(st.booleans()) else None,
+        "requant": requant,
+        "weight_zero": weight_zero,
+        "zero_point": draw(st.integers(-128, 127)),
+        "low": low,
+        "high": draw(st.integers(low, 127)),
+        "extreme": draw(st.booleans()),
+    }
+
+
+def _run_batch(batch, tmp_path_factory):
+    rng = np.random.default_rng(12)
+    cases = {f"{number} {shape}": random_case(rng, **shape) for number, shape in enumerate(batch)}
+    cases = {name: case for name, case in cases.items() if supports(case.spec) is None}
+    run_cases(cases, tmp_path_factory.mktemp("batch"))
+
+
+_SETTINGS = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=3, **_SETTINGS)
+@given(st.lists(shapes(), min_size=16, max_size=16))
+def test_any_shape(tmp_path_factory, batch):
+    _run_batch(batch, tmp_path_factory)
+
+
+@pytest.mark.prove
+@settings(max_examples=60, **_SETTINGS)
+@given(st.lists(shapes(), min_size=40, max_size=40))
+def test_very_many_shapes(tmp_path_factory, batch):
+    _run_batch(batch, tmp_path_factory)
+
+
+def test_what_has_no_kernel_says_why():
+    rng = np.random.default_rng(13)
+    grouped = random_case(rng, channels=32, outputs=32, groups=2, weight_zero=100, extreme=True).spec
+    assert supports(grouped) == "no PIE kernel for this convolution: grouped convolution with a weight zero point"
+    wide = random_case(rng, size=(1, 500), weight_zero=100, extreme=True).spec
+    assert "rows too wide" in str(supports(wide))
+    huge = random_case(rng, kernel=(60, 60), channels=16, in_pitch=32).spec
+    assert supports(huge) is not None
