@@ -10,9 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from espgen.verify.compilers import host_compilers
+
 TOY = Path(__file__).parent / "toy_component"
 HASH = bytes(range(32)).hex()
 LAYER_VALUES = ("doubled", "difference", "wide", "high")
+
+
+def sanitizers() -> tuple[str, ...]:
+    """What the host compilers of this machine can check: zig has no address sanitizer."""
+    able = any(compiler.kind != "zig" for compiler in host_compilers())
+    return ("address", "undefined") if able else ("undefined",)
 
 
 def toy_input(seed: int) -> np.ndarray:
