@@ -188,22 +188,24 @@ class Builder:
         self.emit(symbol.node.name, symbol.node.op, tuple(names), (result,), **attrs)
 
     def _quantized_constant(self, operand: Real, symbol: Operation) -> str:
-        """A float constant next to integers: symmetric, int16 where the activations are, int8 otherwise."""
-        wide = any(
-            isinstance(other, Quantized) and self.values[other.name].dtype in (DType.INT16, DType.UINT16)
-            for other in symbol.operands
-        )
-        dtype = DType.INT16 if wide else DType.INT8
+        """A float constant next to integers: symmetric int16, or int8 where that holds the same numbers.
+
+        Eight bits for a constant the model keeps in float would change more results than all other roundings together.
+        """
         if not np.all(np.isfinite(operand.data)):
             raise EspgenError(
                 f"constant {operand.label!r} is not finite",
                 node=symbol.node.name,
-                place=operand.label,
+                place=f"tensor {operand.label!r}",
                 hint="correct it in the model",
             )
-        largest = float(np.max(np.abs(operand.data), initial=0.0))
-        scale = QuantParams.tensor(max(largest / dtype.maximum, float(np.finfo(np.float32).tiny)))
-        return self.quantize(operand, scale, dtype, operand.label, symbol.node)
+        largest = max(float(np.max(np.abs(operand.data), initial=0.0)), float(np.finfo(np.float32).tiny))
+        short = QuantParams.tensor(largest / DType.INT8.maximum)
+        held = dequantized(quantized(operand.data, short, DType.INT8), short)
+        if np.allclose(held, operand.data, rtol=0.0, atol=largest * 1e-6):
+            return self.quantize(operand, short, DType.INT8, operand.label, symbol.node)
+        scale = QuantParams.tensor(largest / DType.INT16.maximum)
+        return self.quantize(operand, scale, DType.INT16, operand.label, symbol.node)
 
 
 MOVEMENTS = {
