@@ -184,7 +184,8 @@ def emit_sum(
     attrs: dict[str, int],
 ) -> None:
     """Append `add` with weights for the ratios s_i / s_y; EspgenError where 64 bits could overflow."""
-    bits = 8 * context.values[output].dtype.size
+    # A 16-bit constant beside 8-bit values has a small ratio: 15-bit multipliers would leave it a handful of bits.
+    bits = 8 * max(value.dtype.size for value in (*values, context.values[output]))
     weights = arith.choose_weights(ratios, bits, node=node.name)
     total = sum(reach(value) * abs(factor) for value, factor in zip(values, weights.multiplier, strict=True))
     if total >= 1 << 62:
