@@ -88,6 +88,14 @@ void Machine::Miss(Core& core, uint32_t address, bool write) {
   core.stalls += static_cast<uint32_t>(cycles);
 }
 
+// Fractions of a cycle add up per core.
+void Machine::Contend(Core& core) {
+  core.contention += contention_unit;
+  core.cycles += core.contention / 1000;
+  core.stalls += core.contention / 1000;
+  core.contention %= 1000;
+}
+
 void Machine::StartCopy(Core& core, const Op* op) {
   const uint32_t length = core.copy_length;
   Stop bad;

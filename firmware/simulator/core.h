@@ -109,6 +109,11 @@ struct alignas(64) Core {
   uint32_t load64_mask = ~7u;
   uint32_t store64_mask = ~7u;
   Machine* machine = nullptr;
+  // Copies of the machine's: page tables and L1 tags.
+  uint8_t** read_pages = nullptr;
+  uint8_t** write_pages = nullptr;
+  uint32_t* l1 = nullptr;
+  uint32_t l1_set_mask = 0, l1_ways = 0;
   Block* block = nullptr;
   uint64_t cycles = 0;  // at the start of the current block, plus its dynamic stalls
   uint64_t instructions = 0;

@@ -88,6 +88,7 @@ struct Machine {
 
   // Memory model. Both add to core.cycles and core.stalls.
   void Miss(Core& core, uint32_t address, bool write);
+  void Contend(Core& core);  // port contention while both cores run
   void EmptyCaches();
   void FinishCopies(Core& core, const Op* op, uint32_t ticket);
   void StartCopy(Core& core, const Op* op);
@@ -160,6 +161,7 @@ inline void Touch(Core& core, uint32_t address, bool write) {
   Machine& machine = *core.machine;
   const uint32_t line = address >> 6;
   uint32_t* set = &machine.l1.entries[(line & machine.l1.set_mask) * machine.l1.ways];
+  if (machine.contention_unit != 0) machine.Contend(core);
   if ((set[0] >> 1) == line) {
     set[0] |= write;
   } else {
@@ -167,9 +169,29 @@ inline void Touch(Core& core, uint32_t address, bool write) {
   }
 }
 
+// Host address of an aligned access to plain memory that costs nothing beyond the instruction; null
+// if the access has to take the slow way.
 template <class T>
-inline bool FastPage(uint8_t* const* pages, uint32_t address) {
-  return (address & (sizeof(T) - 1)) == 0 && pages[address >> kPageBits] != nullptr;
+inline uint8_t* FastLoad(const Core& core, uint32_t address) {
+  uint8_t* page = core.read_pages[address >> kPageBits];
+  if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) return nullptr;
+  if (core.memory_model) {
+    const uint32_t line = address >> 6;
+    if ((core.l1[(line & core.l1_set_mask) * core.l1_ways] >> 1) != line) return nullptr;
+  }
+  return page + (address & ((1u << kPageBits) - 1));
+}
+template <class T>
+inline uint8_t* FastStore(const Core& core, uint32_t address) {
+  uint8_t* page = core.write_pages[address >> kPageBits];
+  if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) return nullptr;
+  if (core.memory_model) {
+    const uint32_t line = address >> 6;
+    uint32_t& entry = core.l1[(line & core.l1_set_mask) * core.l1_ways];
+    if ((entry >> 1) != line) return nullptr;
+    entry |= 1;
+  }
+  return page + (address & ((1u << kPageBits) - 1));
 }
 
 template <class T>
@@ -189,27 +211,24 @@ void SlowStoreValue(Core& core, const Op* op, uint32_t address, T value) {
   core.machine->SlowStore(core, op, address, sizeof(T), reinterpret_cast<const uint8_t*>(&value));
 }
 
+// The general ways: any alignment, guards, devices, misses.
 template <class T>
 inline T Load(Core& core, const Op* op, uint32_t address) {
-  uint8_t* page = core.machine->read_pages[address >> kPageBits];
-  if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) {
-    return SlowLoadValue<T>(core, op, address);
-  }
-  if (core.memory_model) Touch(core, address, false);
+  const uint8_t* host = FastLoad<T>(core, address);
+  if (host == nullptr) return SlowLoadValue<T>(core, op, address);
   T value;
-  memcpy(&value, page + (address & ((1u << kPageBits) - 1)), sizeof(T));
+  memcpy(&value, host, sizeof(T));
   return value;
 }
 
 template <class T>
 inline void Store(Core& core, const Op* op, uint32_t address, T value) {
-  uint8_t* page = core.machine->write_pages[address >> kPageBits];
-  if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) {
+  uint8_t* host = FastStore<T>(core, address);
+  if (host == nullptr) {
     SlowStoreValue<T>(core, op, address, value);
-    return;
+  } else {
+    memcpy(host, &value, sizeof(T));
   }
-  if (core.memory_model) Touch(core, address, true);
-  memcpy(page + (address & ((1u << kPageBits) - 1)), &value, sizeof(T));
 }
 
 }  // namespace p4

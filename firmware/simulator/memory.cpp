@@ -71,6 +71,11 @@ Machine::Machine(const Options& given) : options(given), parameters(given.parame
   for (int id = 0; id < 2; ++id) {
     cores[id].id = id;
     cores[id].machine = this;
+    cores[id].read_pages = read_pages;
+    cores[id].write_pages = write_pages;
+    cores[id].l1 = l1.entries.data();
+    cores[id].l1_set_mask = l1.set_mask;
+    cores[id].l1_ways = l1.ways;
     cores[id].memory_model = options.memory_model;
   }
   cores[0].wait = Wait::kNone;
@@ -137,7 +142,10 @@ void Machine::SlowLoad(Core& core, const Op* op, uint32_t address, uint32_t size
     return;
   }
   CheckGuards(address, size, false);
-  for (uint32_t i = 0; i < size; ++i) {
+  const uint8_t* first = Translate(address, false);
+  const bool whole = first != nullptr && Translate(address + size - 1, false) == first + (size - 1);
+  if (whole) memcpy(out, first, size);
+  for (uint32_t i = whole ? size : 0; i < size; ++i) {
     const uint8_t* host = Translate(address + i, false);
     if (host == nullptr) throw BadAddress("load", address, size);
     out[i] = *host;

@@ -92,13 +92,7 @@ constexpr const char* TypeName() {
   return "u32";
 }
 
-// Memory halves of instructions: Fetch before the operation, Finish after it.
-struct NoMemory {
-  struct Value {};
-  static Value Fetch(Core&, const Op*) { return {}; }
-  static void Finish(Core&, const Op*, Value) {}
-};
-
+// Post-increments of base registers.
 struct ByImmediate {
   static uint32_t Step(const Core&, const Op* o) { return static_cast<uint32_t>(o->imm); }
 };
@@ -116,63 +110,99 @@ inline void Store128(Core& c, const Op* o, uint32_t address, Bytes value) {
   Store<Bytes>(c, o, address & c.store_mask, value);
 }
 
+// A fused access is prepared by its fast way, which may decline, or by its slow way. Loads take
+// their value before the operation runs and write qu after it; stores write the old qu.
 template <class Step>
 struct FusedLoad {
   using Value = Bytes;
-  static Value Fetch(Core& c, const Op* o) {
-    const uint32_t address = c.x[o->rs1];
-    const uint32_t next = address + Step::Step(c, o);
-    const Value value = Load128(c, o, address);
-    c.x[o->rs1] = next;
-    return value;
+  static const uint8_t* Host(const Core& c, const Op* o) {
+    return FastLoad<Bytes>(c, c.x[o->rs1] & c.load_mask);
   }
-  static void Finish(Core& c, const Op* o, Value value) { Put(c.q[o->qu], value); }
+  static Value Fast(const uint8_t* host, Core&, const Op*) { return Get<Bytes>(host); }
+  static Value Slow(Core& c, const Op* o) {
+    return SlowLoadValue<Bytes>(c, o, c.x[o->rs1] & c.load_mask);
+  }
+  static void Finish(Core& c, const Op* o, Value value) {
+    c.x[o->rs1] += Step::Step(c, o);
+    Put(c.q[o->qu], value);
+  }
 };
 
-// Stores the value from before the operation.
 template <class Step>
 struct FusedStore {
-  using Value = Bytes;
-  static Value Fetch(Core& c, const Op* o) { return Get<Bytes>(c.q[o->qu]); }
-  static void Finish(Core& c, const Op* o, Value value) {
-    const uint32_t address = c.x[o->rs1];
-    const uint32_t next = address + Step::Step(c, o);
-    Store128(c, o, address, value);
-    c.x[o->rs1] = next;
+  struct Value {};
+  static uint8_t* Host(const Core& c, const Op* o) {
+    return FastStore<Bytes>(c, c.x[o->rs1] & c.store_mask);
   }
+  static Value Fast(uint8_t* host, Core& c, const Op* o) {
+    memcpy(host, c.q[o->qu], 16);
+    return {};
+  }
+  static Value Slow(Core& c, const Op* o) {
+    SlowStoreValue<Bytes>(c, o, c.x[o->rs1] & c.store_mask, Get<Bytes>(c.q[o->qu]));
+    return {};
+  }
+  static void Finish(Core& c, const Op* o, Value) { c.x[o->rs1] += Step::Step(c, o); }
 };
 
 template <class T>
 struct FusedBroadcast {
   using Value = T;
-  static Value Fetch(Core& c, const Op* o) {
-    const uint32_t address = c.x[o->rs1];
-    const T value = Load<T>(c, o, address & ~static_cast<uint32_t>(sizeof(T) - 1));
-    c.x[o->rs1] = address + static_cast<uint32_t>(sizeof(T));
-    return value;
+  static uint32_t Address(const Core& c, const Op* o) {
+    return c.x[o->rs1] & ~static_cast<uint32_t>(sizeof(T) - 1);
   }
-  static void Finish(Core& c, const Op* o, Value value) { Put(c.q[o->qu], Vec<T>{} + value); }
+  static const uint8_t* Host(const Core& c, const Op* o) { return FastLoad<T>(c, Address(c, o)); }
+  static Value Fast(const uint8_t* host, Core&, const Op*) { return Get<T>(host); }
+  static Value Slow(Core& c, const Op* o) { return SlowLoadValue<T>(c, o, Address(c, o)); }
+  static void Finish(Core& c, const Op* o, Value value) {
+    c.x[o->rs1] += static_cast<uint32_t>(sizeof(T));
+    Put(c.q[o->qu], Vec<T>{} + value);
+  }
 };
 
-template <class Operation, class Memory>
+template <class Operation>
 void Execute(Core& c, const Op* o) {
-  const auto value = Memory::Fetch(c, o);
+  Operation::Run(c, o);
+  return (o[1].handler)(c, o + 1);
+}
+
+template <class Operation, class Memory>
+void ExecuteSlow(Core& c, const Op* o) __attribute__((noinline));
+template <class Operation, class Memory>
+void ExecuteSlow(Core& c, const Op* o) {
+  const auto value = Memory::Slow(c, o);
   Operation::Run(c, o);
   Memory::Finish(c, o, value);
   return (o[1].handler)(c, o + 1);
 }
 
+template <class Operation, class Memory>
+void ExecuteFused(Core& c, const Op* o) {
+  auto* host = Memory::Host(c, o);
+  if (host == nullptr) return ExecuteSlow<Operation, Memory>(c, o);
+  const auto value = Memory::Fast(host, c, o);
+  Operation::Run(c, o);
+  Memory::Finish(c, o, value);
+  return (o[1].handler)(c, o + 1);
+}
+
+struct Nothing {
+  static void Run(Core&, const Op*) {}
+};
+
 // Registers `name` and its .ld.incp and .st.incp variants.
 template <class Operation>
 void RegisterIncp(Registry& registry, const std::string& name, uint32_t use) {
-  registry[name] = {Execute<Operation, NoMemory>, use};
-  registry[name + ".ld.incp"] = {Execute<Operation, FusedLoad<By16>>, use | kReadsRs1 | kLoadsQu};
-  registry[name + ".st.incp"] = {Execute<Operation, FusedStore<By16>>, use | kReadsRs1 | kReadsQu};
+  registry[name] = {Execute<Operation>, use};
+  registry[name + ".ld.incp"] = {ExecuteFused<Operation, FusedLoad<By16>>,
+                                 use | kReadsRs1 | kLoadsQu};
+  registry[name + ".st.incp"] = {ExecuteFused<Operation, FusedStore<By16>>,
+                                 use | kReadsRs1 | kReadsQu};
 }
 
 template <class Operation>
 void RegisterPlain(Registry& registry, const std::string& name, uint32_t use) {
-  registry[name] = {Execute<Operation, NoMemory>, use};
+  registry[name] = {Execute<Operation>, use};
 }
 
 }  // namespace p4::pie

@@ -4,64 +4,101 @@
 namespace p4::pie {
 namespace {
 
-// Lane types: products fit in Product, accumulators are Accumulator.
-template <class T>
-struct MacTypes;
-template <>
-struct MacTypes<int8_t> {
-  using Product = int16_t;
-  using Accumulator = int32_t;
-  using Unsigned = uint32_t;
-};
-template <>
-struct MacTypes<uint8_t> {
-  using Product = uint16_t;
-  using Accumulator = uint32_t;
-  using Unsigned = uint32_t;
-};
-template <>
-struct MacTypes<int16_t> {
-  using Product = int32_t;
-  using Accumulator = int64_t;
-  using Unsigned = uint64_t;
-};
-template <>
-struct MacTypes<uint16_t> {
-  using Product = uint32_t;
-  using Accumulator = uint64_t;
-  using Unsigned = uint64_t;
-};
+// Lanes widened to twice their width: the lower half of the register and the upper half. Written
+// for 16-byte vectors because every host has them.
+using S8 = Vec<int8_t>;
+using U8 = Vec<uint8_t>;
+using S16 = Vec<int16_t>;
+using U16 = Vec<uint16_t>;
+using S32 = Vec<int32_t>;
+using U32 = Vec<uint32_t>;
+using S64 = Vec<int64_t>;
+using U64 = Vec<uint64_t>;
 
-// accumulator += product, saturating, all lanes at once. Part of 16 or 32 bytes at a time keeps
-// the values in registers of whatever vector width the host has.
-template <class T, class Multiplier>
-inline void Accumulate(uint8_t* qacc, Vec<T> x, Multiplier y) {
-  using Product = typename MacTypes<T>::Product;
-  using Accumulator = typename MacTypes<T>::Accumulator;
-  using Unsigned = typename MacTypes<T>::Unsigned;
-  using Products = Vec<Product, 32>;
-  using Sums = Vec<Accumulator, 64>;
-  using Unsigneds = Vec<Unsigned, 64>;
-  const Products products =
-      __builtin_convertvector(x, Products) * __builtin_convertvector(y, Products);
-  const Sums old = Get<Sums>(qacc);
-  const Sums added = __builtin_convertvector(products, Sums);
-  const Sums sum = (Sums)((Unsigneds)old + (Unsigneds)added);
-  if constexpr (std::is_signed_v<T>) {
-    constexpr int kTop = sizeof(Accumulator) * 8 - 1;
-    const Sums overflow = ((old ^ sum) & (added ^ sum)) >> kTop;
-    const Sums limit = (old >> kTop) ^ std::numeric_limits<Accumulator>::max();
-    Put(qacc, (Sums)((sum & ~overflow) | (limit & overflow)));
-  } else {
-    const Unsigneds overflow = (Unsigneds)(sum < old);
-    Put(qacc, (Sums)((Unsigneds)sum | overflow));
+#define P4_LOW16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define P4_HIGH16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define P4_LOW8 0, 8, 1, 9, 2, 10, 3, 11
+#define P4_HIGH8 4, 12, 5, 13, 6, 14, 7, 15
+inline S16 Low(S8 v) { return (S16)__builtin_shufflevector(S8{}, v, P4_LOW16) >> 8; }
+inline S16 High(S8 v) { return (S16)__builtin_shufflevector(S8{}, v, P4_HIGH16) >> 8; }
+inline U16 Low(U8 v) { return (U16)__builtin_shufflevector(v, U8{}, P4_LOW16); }
+inline U16 High(U8 v) { return (U16)__builtin_shufflevector(v, U8{}, P4_HIGH16); }
+inline S32 Low(S16 v) { return (S32)__builtin_shufflevector(S16{}, v, P4_LOW8) >> 16; }
+inline S32 High(S16 v) { return (S32)__builtin_shufflevector(S16{}, v, P4_HIGH8) >> 16; }
+inline U32 Low(U16 v) { return (U32)__builtin_shufflevector(v, U16{}, P4_LOW8); }
+inline U32 High(U16 v) { return (U32)__builtin_shufflevector(v, U16{}, P4_HIGH8); }
+inline S64 Low(S32 v) { return (S64)__builtin_shufflevector(v, v >> 31, 0, 4, 1, 5); }
+inline S64 High(S32 v) { return (S64)__builtin_shufflevector(v, v >> 31, 2, 6, 3, 7); }
+inline U64 Low(U32 v) { return (U64)__builtin_shufflevector(v, U32{}, 0, 4, 1, 5); }
+inline U64 High(U32 v) { return (U64)__builtin_shufflevector(v, U32{}, 2, 6, 3, 7); }
+
+template <class V>
+using LaneOf = std::remove_const_t<std::remove_reference_t<decltype(std::declval<const V&>()[0])>>;
+
+// The saturating way, lane by lane; part i of what is added belongs to bytes 16 * i of QACC.
+template <class V>
+void AddSaturating(uint8_t* qacc, V added0, V added1, V added2, V added3) __attribute__((noinline));
+template <class V>
+void AddSaturating(uint8_t* qacc, V added0, V added1, V added2, V added3) {
+  using Lane = LaneOf<V>;
+  constexpr size_t kCount = 64 / sizeof(Lane);
+  const V added[4] = {added0, added1, added2, added3};
+  Lane sums[kCount], addends[kCount];
+  memcpy(sums, qacc, 64);
+  memcpy(addends, added, 64);
+  for (size_t i = 0; i < kCount; ++i) {
+    if (__builtin_add_overflow(sums[i], addends[i], &sums[i])) {
+      sums[i] =
+          addends[i] < 0 ? std::numeric_limits<Lane>::min() : std::numeric_limits<Lane>::max();
+    }
   }
+  memcpy(qacc, sums, 64);
+}
+
+// The wrapped sum; sign bits of lanes that overflowed are added to `overflow`.
+template <class V>
+inline __attribute__((always_inline)) V Sum(const uint8_t* qacc, V added, U64& overflow) {
+  using Lane = LaneOf<V>;
+  using Unsigned = Vec<std::make_unsigned_t<Lane>>;
+  const V old = Get<V>(qacc);
+  const V sum = (V)((Unsigned)old + (Unsigned)added);
+  // Both operands differ from the sum in sign; without signs, the carry out.
+  overflow |= (U64)(std::is_signed_v<Lane> ? (old ^ sum) & (added ^ sum)
+                                           : (old & added) | ((old | added) & ~sum));
+  return sum;
+}
+
+// All sums are made first, then one test says whether any lane overflowed, which is rare.
+template <class V>
+inline __attribute__((always_inline)) void AddParts(uint8_t* qacc, V added0, V added1, V added2,
+                                                    V added3) {
+  U64 overflow = {};
+  const V sum0 = Sum(qacc, added0, overflow);
+  const V sum1 = Sum(qacc + 16, added1, overflow);
+  const V sum2 = Sum(qacc + 32, added2, overflow);
+  const V sum3 = Sum(qacc + 48, added3, overflow);
+  constexpr uint64_t kTops = sizeof(LaneOf<V>) == 4 ? 0x8000000080000000u : 0x8000000000000000u;
+  if (__builtin_expect(((overflow[0] | overflow[1]) & kTops) != 0, 0)) {
+    AddSaturating<V>(qacc, added0, added1, added2, added3);
+    return;
+  }
+  Put(qacc, sum0);
+  Put(qacc + 16, sum1);
+  Put(qacc + 32, sum2);
+  Put(qacc + 48, sum3);
+}
+
+// QACC += products, lane by lane: 16 of 8-bit lanes into 32 bits, 8 of 16-bit lanes into 64.
+template <class P>
+inline __attribute__((always_inline)) void Accumulate(uint8_t* qacc, P low, P high) {
+  AddParts(qacc, Low(low), High(low), Low(high), High(high));
 }
 
 template <class T>
 struct Vmulas {
   static void Run(Core& c, const Op* o) {
-    Accumulate<T>(c.qacc, Get<Vec<T>>(c.q[o->qx]), Get<Vec<T>>(c.q[o->qy]));
+    const auto x = Get<Vec<T>>(c.q[o->qx]), y = Get<Vec<T>>(c.q[o->qy]);
+    Accumulate(c.qacc, Low(x) * Low(y), High(x) * High(y));
   }
 };
 
@@ -69,9 +106,11 @@ template <class T>
 struct Vsmulas {
   static void Run(Core& c, const Op* o) {
     constexpr uint32_t kLast = 16 / sizeof(T) - 1;
-    T lane;
-    memcpy(&lane, c.q[o->qy] + (o->sel & kLast) * sizeof(T), sizeof(T));
-    Accumulate<T>(c.qacc, Get<Vec<T>>(c.q[o->qx]), Vec<T>{} + lane);
+    const auto x = Get<Vec<T>>(c.q[o->qx]);
+    using Products = decltype(Low(x));
+    const T lane = Get<T>(c.q[o->qy] + (o->sel & kLast) * sizeof(T));
+    const Products y = Products{} + static_cast<LaneOf<Products>>(lane);
+    Accumulate(c.qacc, Low(x) * y, High(x) * y);
   }
 };
 
@@ -98,14 +137,14 @@ struct VmulasXacc {
 template <class Operation>
 void RegisterFused(Registry& registry, const std::string& name) {
   constexpr uint32_t kUse = kReadsQx | kReadsQy;
-  registry[name] = {Execute<Operation, NoMemory>, kUse};
-  registry[name + ".ld.ip"] = {Execute<Operation, FusedLoad<ByImmediate>>,
+  registry[name] = {Execute<Operation>, kUse};
+  registry[name + ".ld.ip"] = {ExecuteFused<Operation, FusedLoad<ByImmediate>>,
                                kUse | kReadsRs1 | kLoadsQu};
-  registry[name + ".ld.xp"] = {Execute<Operation, FusedLoad<ByRegister>>,
+  registry[name + ".ld.xp"] = {ExecuteFused<Operation, FusedLoad<ByRegister>>,
                                kUse | kReadsRs1 | kReadsRs2 | kLoadsQu};
-  registry[name + ".st.ip"] = {Execute<Operation, FusedStore<ByImmediate>>,
+  registry[name + ".st.ip"] = {ExecuteFused<Operation, FusedStore<ByImmediate>>,
                                kUse | kReadsRs1 | kReadsQu};
-  registry[name + ".st.xp"] = {Execute<Operation, FusedStore<ByRegister>>,
+  registry[name + ".st.xp"] = {ExecuteFused<Operation, FusedStore<ByRegister>>,
                                kUse | kReadsRs1 | kReadsRs2 | kReadsQu};
 }
 
@@ -115,10 +154,10 @@ void RegisterType(Registry& registry) {
   const std::string type = TypeName<T>();
   RegisterFused<Vmulas<T>>(registry, "esp.vmulas." + type + ".qacc");
   RegisterFused<VmulasXacc<T>>(registry, "esp.vmulas." + type + ".xacc");
-  registry["esp.vmulas." + type + ".qacc.ldbc.incp"] = {Execute<Vmulas<T>, FusedBroadcast<T>>,
+  registry["esp.vmulas." + type + ".qacc.ldbc.incp"] = {ExecuteFused<Vmulas<T>, FusedBroadcast<T>>,
                                                         kUse | kReadsRs1 | kLoadsQu};
-  registry["esp.vsmulas." + type + ".qacc"] = {Execute<Vsmulas<T>, NoMemory>, kUse};
-  registry["esp.vsmulas." + type + ".qacc.ld.incp"] = {Execute<Vsmulas<T>, FusedLoad<By16>>,
+  registry["esp.vsmulas." + type + ".qacc"] = {Execute<Vsmulas<T>>, kUse};
+  registry["esp.vsmulas." + type + ".qacc.ld.incp"] = {ExecuteFused<Vsmulas<T>, FusedLoad<By16>>,
                                                        kUse | kReadsRs1 | kLoadsQu};
 }
 

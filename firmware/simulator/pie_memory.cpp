@@ -4,25 +4,6 @@
 namespace p4::pie {
 namespace {
 
-template <class Step>
-struct LoadVector {
-  static void Run(Core& c, const Op* o) {
-    const uint32_t address = c.x[o->rs1];
-    const uint32_t next = address + Step::Step(c, o);
-    Put(c.q[o->qu], Load128(c, o, address));
-    c.x[o->rs1] = next;
-  }
-};
-template <class Step>
-struct StoreVector {
-  static void Run(Core& c, const Op* o) {
-    const uint32_t address = c.x[o->rs1];
-    const uint32_t next = address + Step::Step(c, o);
-    Store128(c, o, address, Get<Bytes>(c.q[o->qu]));
-    c.x[o->rs1] = next;
-  }
-};
-
 // Keeps the byte offset for src.q; always the aligned address, whatever CFG says.
 template <class Step>
 struct LoadUsar {
@@ -162,8 +143,14 @@ using WidenU16 = LoadWidened<uint16_t, Step>;
 }  // namespace
 
 void RegisterMemory(Registry& registry) {
-  RegisterSteps<LoadVector>(registry, "esp.vld.128", kLoadsQu);
-  RegisterSteps<StoreVector>(registry, "esp.vst.128", kReadsQu);
+  registry["esp.vld.128.ip"] = {ExecuteFused<Nothing, FusedLoad<ByImmediate>>,
+                                kReadsRs1 | kLoadsQu};
+  registry["esp.vld.128.xp"] = {ExecuteFused<Nothing, FusedLoad<ByRegister>>,
+                                kReadsRs1 | kReadsRs2 | kLoadsQu};
+  registry["esp.vst.128.ip"] = {ExecuteFused<Nothing, FusedStore<ByImmediate>>,
+                                kReadsRs1 | kReadsQu};
+  registry["esp.vst.128.xp"] = {ExecuteFused<Nothing, FusedStore<ByRegister>>,
+                                kReadsRs1 | kReadsRs2 | kReadsQu};
   RegisterSteps<LoadUsar>(registry, "esp.ld.128.usar", kLoadsQu);
   RegisterSteps<LoadLow>(registry, "esp.vld.l.64", kLoadsQu);
   RegisterSteps<LoadHigh>(registry, "esp.vld.h.64", kLoadsQu);

@@ -42,6 +42,12 @@ inline bool RoundsUp(uint8_t mode, bool negative, bool odd, Wide rest, Wide half
 template <class T>
 inline T RoundShift(T x, uint32_t shift, uint8_t mode) {
   if (shift == 0) return x;
+  if (sizeof(T) == 8 && shift <= 62) {
+    const T floor = x >> shift;
+    const T rest = x & ((T{1} << shift) - 1);
+    return static_cast<T>(floor +
+                          RoundsUp<T>(mode, x < 0, (floor & 1) != 0, rest, T{1} << (shift - 1)));
+  }
   if constexpr (sizeof(T) < 8) {
     const uint32_t s = shift > 62 ? 62 : shift;
     const auto wide = static_cast<int64_t>(x);

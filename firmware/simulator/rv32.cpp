@@ -47,20 +47,42 @@ P4_OP(Divu, b == 0 ? ~0u : a / b)
 P4_OP(Remu, b == 0 ? a : a % b)
 P4_OP(Div, b == 0 ? ~0u : (a == 0x80000000u && b == ~0u) ? a : U(S(a) / S(b)))
 P4_OP(Rem, b == 0 ? a : (a == 0x80000000u && b == ~0u) ? 0u : U(S(a) % S(b)))
-P4_OP(Lb, U(static_cast<int8_t>(Load<uint8_t>(c, o, a + i))))
-P4_OP(Lbu, Load<uint8_t>(c, o, a + i))
-P4_OP(Lh, U(static_cast<int16_t>(Load<uint16_t>(c, o, a + i))))
-P4_OP(Lhu, Load<uint16_t>(c, o, a + i))
-P4_OP(Lw, Load<uint32_t>(c, o, a + i))
-
-#define P4_STORE(name, type)                                                    \
-  void name(Core& c, const Op* o) {                                             \
-    Store<type>(c, o, c.x[o->rs1] + U(o->imm), static_cast<type>(c.x[o->rs2])); \
-    return (o[1].handler)(c, o + 1);                                            \
-  }
-P4_STORE(Sb, uint8_t)
-P4_STORE(Sh, uint16_t)
-P4_STORE(Sw, uint32_t)
+template <class T, class Extended>
+void SlowLoadOp(Core& c, const Op* o) __attribute__((noinline));
+template <class T, class Extended>
+void SlowLoadOp(Core& c, const Op* o) {
+  const auto value = SlowLoadValue<T>(c, o, c.x[o->rs1] + U(o->imm));
+  c.x[o->rd] = U(static_cast<int32_t>(static_cast<Extended>(value)));
+  P4_NEXT_OF(c, o);
+}
+template <class T, class Extended>
+void LoadOp(Core& c, const Op* o) {
+  const uint8_t* host = FastLoad<T>(c, c.x[o->rs1] + U(o->imm));
+  if (host == nullptr) return SlowLoadOp<T, Extended>(c, o);
+  Extended value;
+  memcpy(&value, host, sizeof(T));
+  c.x[o->rd] = U(static_cast<int32_t>(value));
+  P4_NEXT_OF(c, o);
+}
+template <class T>
+void SlowStoreOp(Core& c, const Op* o) __attribute__((noinline));
+template <class T>
+void SlowStoreOp(Core& c, const Op* o) {
+  SlowStoreValue<T>(c, o, c.x[o->rs1] + U(o->imm), static_cast<T>(c.x[o->rs2]));
+  P4_NEXT_OF(c, o);
+}
+template <class T>
+void StoreOp(Core& c, const Op* o) {
+  uint8_t* host = FastStore<T>(c, c.x[o->rs1] + U(o->imm));
+  if (host == nullptr) return SlowStoreOp<T>(c, o);
+  const auto value = static_cast<T>(c.x[o->rs2]);
+  memcpy(host, &value, sizeof(T));
+  P4_NEXT_OF(c, o);
+}
+constexpr Handler Lb = LoadOp<uint8_t, int8_t>, Lbu = LoadOp<uint8_t, uint8_t>,
+                  Lh = LoadOp<uint16_t, int16_t>, Lhu = LoadOp<uint16_t, uint16_t>,
+                  Lw = LoadOp<uint32_t, int32_t>, Sb = StoreOp<uint8_t>, Sh = StoreOp<uint16_t>,
+                  Sw = StoreOp<uint32_t>;
 
 void Nop(Core& c, const Op* o) { P4_NEXT_OF(c, o); }
 
