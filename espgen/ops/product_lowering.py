@@ -127,9 +127,8 @@ def lower_matrix_product(context: LoweringContext, node: Node) -> bool:
     if attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0 or attrs.get("transA", 0):
         raise EspgenError("Gemm with alpha, beta or transA", node=node.name, hint="fold the factors into the weights, transpose the input")
     matrix = data if attrs.get("transB", 0) else data.T
-    bias = bias_of(context, node, 2, matrix.shape[0]) if node.op == "Gemm" else np.zeros(matrix.shape[0], np.int32)
-    if node.op != "Gemm" and context.value(node.inputs[0]).dtype is DType.INT16:
-        bias = bias.astype(np.int64)
+    addend = 2 if node.op in ("Gemm", "MatMul") else len(node.inputs)
+    bias = bias_of(context, node, addend, matrix.shape[0])
     requant = product_attrs(context, node, value, matrix, bias)
     x, matrix = _flattened(context, node, matrix)
     result = context.define(node.outputs[0], PLAIN)

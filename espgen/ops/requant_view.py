@@ -27,12 +27,13 @@ def requant_view(requant: Requant | None, channels: int) -> RequantView:
     none16, none8 = np.zeros(1, np.int16), np.zeros(1, np.uint8)
     if requant is None:
         return RequantView("Requant::kNone", 0, (("multiplier", none16), ("low", none16), ("shift", none8)))
-    shift = np.asarray(requant.shift if len(requant.shift) == channels else requant.shift * channels, np.uint8)
+    repeats = 1 if len(requant.shift) == channels else channels
+    shift = np.asarray(requant.shift * repeats, np.uint8)
     if isinstance(requant, Shift):
         return RequantView("Requant::kShift", 0, (("multiplier", none16), ("low", none16), ("shift", shift)))
     if isinstance(requant, Scale):
-        high, low = np.asarray(requant.high, np.int16), np.asarray(requant.low, np.int16)
+        high, low = np.asarray(requant.high * repeats, np.int16), np.asarray(requant.low * repeats, np.int16)
         return RequantView("Requant::kScale", requant.split, (("multiplier", high), ("low", low), ("shift", shift)))
     assert isinstance(requant, WideScale)
-    multiplier = np.asarray(requant.multiplier, np.int32)
+    multiplier = np.asarray(requant.multiplier * repeats, np.int32)
     return RequantView("Requant::kWideScale", requant.split, (("multiplier", multiplier), ("low", none16), ("shift", shift)))
