@@ -1,12 +1,15 @@
-"""Activation ranges from calibration statistics: min-max, percentile, histogram, KL, MSE and search.
+"""Activation ranges from calibration statistics: min-max, percentile, histogram, KL, MSE and two searches.
 
-An observer returns the real interval [low, high] to be quantized; scales.tensor_quant turns it into a grid.
+An observer returns the real interval [low, high] to be quantized; scales.tensor_quant turns it into a grid. `search`
+takes the grid with the least error behind the products that read the tensor (probe.py), `weighted` the one with the
+least error of the tensor itself, each channel weighted by the weights that read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +19,8 @@ from espgen.quantize.scales import power_of_two_above, symmetric_need, tensor_qu
 from espgen.quantize.statistics import TensorStatistics
 
 Interval = tuple[float, float]
+Error = Callable[[TensorQuant], float]
+Candidate = TypeVar("Candidate")
 
 
 @dataclass(frozen=True)
@@ -30,22 +35,24 @@ class ObserverOptions:
     kl_bins: int = 4096
 
 
-def choose_range(name: str, statistics: TensorStatistics, importance: np.ndarray, scheme: Scheme, bits: int = 8,
+def choose_range(name: str, statistics: TensorStatistics, error: Error, scheme: Scheme, bits: int = 8,
                  options: ObserverOptions = ObserverOptions()) -> TensorQuant:  # fmt: skip
-    """The grid observer `name` chooses for a tensor.
-
-    importance: squared norm of what reads each channel, float [channels] (used by `search`).
-    """
-    if name == "search":
-        return _search(statistics, importance, scheme, bits)
-    if name not in OBSERVERS:
-        raise EspgenError(f"unknown observer {name!r}", hint=f"one of {', '.join(sorted([*OBSERVERS, 'search']))}")
-    low, high = OBSERVERS[name](statistics, bits, options)
+    """The grid observer `name` chooses for a tensor; `error` judges a grid (used by `search` and `weighted`)."""
+    if name in SEARCHES:
+        return _search(statistics, error, scheme, bits)
+    low, high = interval(name, statistics, bits, options)
     if scheme.symmetric and name == "kl":
         # ESP-PPQ rounds the exponent of a KL scale to the nearest, so the range may be cut.
         need = symmetric_need(low, high, bits)
-        return TensorQuant(2.0 ** np.floor(np.log2(need) + 0.5), 0, bits)
+        return TensorQuant(float(2.0 ** np.floor(np.log2(need) + 0.5)), 0, bits)
     return tensor_quant(low, high, scheme, bits)
+
+
+def interval(name: str, statistics: TensorStatistics, bits: int, options: ObserverOptions) -> Interval:
+    """The real interval observer `name` wants; EspgenError for an unknown name."""
+    if name not in OBSERVERS:
+        raise EspgenError(f"unknown observer {name!r}", hint=f"one of {', '.join(sorted([*OBSERVERS, *SEARCHES]))}")
+    return OBSERVERS[name](statistics, bits, options)
 
 
 def min_max(statistics: TensorStatistics, bits: int, options: ObserverOptions) -> Interval:
@@ -121,7 +128,7 @@ def mean_squared_error(statistics: TensorStatistics, bits: int, options: Observe
     values = statistics.samples.reshape(-1, 1)
     values = values[:: max(1, values.size // 100_000)]
     best, chosen = np.inf, (low, high)
-    for fraction in _FRACTIONS:
+    for fraction in FRACTIONS:
         quant = tensor_quant(low * fraction, high * fraction, Scheme.AFFINE, bits)
         error = float(np.mean((quant.fake(values) - values) ** 2))
         if error < best:
@@ -141,38 +148,49 @@ OBSERVERS: dict[str, Callable[[TensorStatistics, int, ObserverOptions], Interval
     "kl": kl_divergence,
     "mse": mean_squared_error,
 }
-_FRACTIONS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)
-_SEARCH_VALUES = 150_000
+FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.17, 0.14, 0.12, 0.1, 0.08, 0.06)
+SEARCHES = ("search", "weighted")
+SEARCH_VALUES = 150_000
+# A narrower range must be this much better: the samples it is judged on are few.
+GAIN = 0.98
 
 
-def _search(statistics: TensorStatistics, importance: np.ndarray, scheme: Scheme, bits: int) -> TensorQuant:
-    """Both ends of the range by the weighted error sum_c h_c |Q(y)_c - y_c|^2 of what reads the tensor."""
+def weighted_error(quant: TensorQuant, samples: np.ndarray, importance: np.ndarray) -> float:
+    """sum_c h_c mean |Q(y)_c - y_c|^2 over samples [rows, channels], h the squared norm of what reads each channel."""
+    error = quant.fake(samples) - samples
+    return float((np.square(error, out=error).mean(axis=0) * importance).sum())
+
+
+def _search(statistics: TensorStatistics, error: Error, scheme: Scheme, bits: int) -> TensorQuant:
+    """The grid with the least `error` among shrunken min-max ranges: both ends together, then each alone."""
     low, high = min(float(statistics.low.min()), 0.0), max(float(statistics.high.max()), 0.0)
-    samples = statistics.samples
-    samples = samples[:: max(1, samples.size // _SEARCH_VALUES)]
-    weights = importance / max(float(importance.max(initial=0.0)), 1e-30)
-
-    def error(quant: TensorQuant) -> float:
-        return float((((quant.fake(samples) - samples) ** 2).mean(axis=0) * weights).sum())
-
     if scheme.symmetric:
         covering = power_of_two_above(symmetric_need(low, high, bits))
         grids = [TensorQuant(covering * 0.5**step, 0, bits) for step in range(5)]
-        return min(grids, key=error)
-    ends = [1.0, 1.0]
-    best = tensor_quant(low, high, scheme, bits)
-    least = error(best)
-    for _ in range(2):
-        for end in (1, 0):
-            if (low, high)[end] == 0.0:
-                continue
-            for fraction in _FRACTIONS:
-                trial = list(ends)
-                trial[end] = fraction
-                quant = tensor_quant(low * trial[0], high * trial[1], scheme, bits)
-                found = error(quant)
-                if found < least:
-                    best, least, ends = quant, found, trial
-        if low == 0.0 or high == 0.0:
-            break
-    return best
+        return descend(grids, error)[0]
+
+    def measure(ends: tuple[float, float]) -> float:
+        return error(tensor_quant(low * ends[0], high * ends[1], scheme, bits))
+
+    ends, least = descend([(fraction, fraction) for fraction in FRACTIONS], measure)
+    if low < 0.0 < high:
+        for factors in ((1.0, 0.8), (0.8, 1.0), (1.0, 1.25), (1.25, 1.0)):
+            trial = (min(ends[0] * factors[0], 1.0), min(ends[1] * factors[1], 1.0))
+            found = measure(trial)
+            if found < least * GAIN:
+                ends, least = trial, found
+    return tensor_quant(low * ends[0], high * ends[1], scheme, bits)
+
+
+def descend(candidates: Sequence[Candidate], error: Callable[[Candidate], float], patience: int = 3) -> tuple[Candidate, float]:
+    """The first minimum along ordered candidates: stop when `patience` of them in a row do not improve."""
+    best, least, worse = candidates[0], float("inf"), 0
+    for candidate in candidates:
+        found = error(candidate)
+        if found < least * GAIN:
+            best, least, worse = candidate, found, 0
+        else:
+            worse += 1
+            if worse == patience:
+                break
+    return best, least

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from espgen.ir import Graph, Node
@@ -34,27 +36,34 @@ def weight_tensor(node: Node, matrix: np.ndarray, shape: tuple[int, ...]) -> np.
     return matrix.reshape(shape)
 
 
-def input_rows(graph: Graph, node: Node, data: np.ndarray, wanted: int, random: np.random.Generator) -> np.ndarray | None:
-    """About `wanted` rows the product sees, float32 [groups, rows, K]; None for operators without a row form."""
-    if node.op == "Conv" and data.ndim == 4:
-        return _convolution_rows(graph, node, data, wanted, random)
+def input_rows(graph: Graph, node: Node, read: Callable[[slice], np.ndarray], parts: Sequence[slice], wanted: int,
+               random: np.random.Generator) -> np.ndarray | None:  # fmt: skip
+    """About `wanted` rows the product sees, float32 [groups, rows, K]; None for operators without a row form.
+
+    `read` gives the input, float32, of the samples of one of `parts`.
+    """
+    samples = max(part.stop for part in parts)
+    rank = len(graph.value(node.inputs[0]).shape)
+    if node.op == "Conv" and rank == 4:
+        high, wide = graph.value(node.outputs[0]).shape[2:]
+        count = min(high * wide, max(1, -(-wanted // samples)))
+        place = random.choice(high * wide, count, replace=False)
+        return np.concatenate([_convolution_rows(graph, node, read(part), place) for part in parts], axis=1)
     if node.op == "Gemm" and not node.attrs.get("transA", 0):
-        return np.asarray(data, np.float32)[None]
+        return np.concatenate([read(part) for part in parts])[None]
     if node.op == "MatMul" and len(graph.value(node.inputs[1]).shape) == 2:
-        rows = data.reshape(-1, data.shape[-1])
-        return np.asarray(rows[:: max(1, len(rows) // wanted)], np.float32)[None]
+        rows = np.concatenate([read(part).reshape(-1, graph.value(node.inputs[0]).shape[-1]) for part in parts])
+        return rows[:: max(1, len(rows) // wanted)][None]
     return None
 
 
-def _convolution_rows(graph: Graph, node: Node, data: np.ndarray, wanted: int, random: np.random.Generator) -> np.ndarray:
+def _convolution_rows(graph: Graph, node: Node, data: np.ndarray, place: np.ndarray) -> np.ndarray:
     weights = graph.value(node.inputs[1]).shape
     group = int(node.attrs.get("group", 1))
-    high, wide = graph.value(node.outputs[0]).shape[2:]
+    wide = graph.value(node.outputs[0]).shape[3]
     strides = tuple(node.attrs.get("strides", (1, 1)))
     dilations = tuple(node.attrs.get("dilations", (1, 1)))
     pads = tuple(node.attrs.get("pads", (0, 0, 0, 0)))
-    count = min(high * wide, max(1, -(-wanted // len(data))))
-    place = random.choice(high * wide, count, replace=False)
     images = np.arange(len(data))
     rows, columns = place // wide * strides[0] - pads[0], place % wide * strides[1] - pads[1]
     taps = []
@@ -63,8 +72,8 @@ def _convolution_rows(graph: Graph, node: Node, data: np.ndarray, wanted: int, r
             down, right = rows + y * dilations[0], columns + x * dilations[1]
             inside = (down >= 0) & (down < data.shape[2]) & (right >= 0) & (right < data.shape[3])
             taken = data[images[:, None], :, np.where(inside, down, 0), np.where(inside, right, 0)]
-            taps.append(taken * inside[None, :, None])
-    stacked = np.stack(taps, axis=-1).reshape(len(data) * count, group, -1)
+            taps.append(taken * inside[None, :, None].astype(np.float32))
+    stacked = np.stack(taps, axis=-1).reshape(len(data) * len(place), group, -1)
     return np.ascontiguousarray(np.swapaxes(stacked, 0, 1), np.float32)
 
 

@@ -12,9 +12,10 @@ from espgen.ir import DType, Graph, Node, constant_value, fresh_name
 from espgen.quantize.equalize import Group, apply_factors, find_groups, group_factors
 from espgen.quantize.fold import fold
 from espgen.quantize.model import Scheme, TensorQuant
-from espgen.quantize.observers import choose_range
+from espgen.quantize.observers import FRACTIONS, SEARCH_VALUES, SEARCHES, Error, choose_range, descend, interval, weighted_error
 from espgen.quantize.patches import weight_matrix
-from espgen.quantize.scales import least_output_scale, tensor_quant
+from espgen.quantize.probe import Probe
+from espgen.quantize.scales import least_output_scale, power_of_two_above, tensor_quant
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress, TensorStatistics, collect
 from espgen.quantize.units import FIXED_RANGE, PASSIVE, Unit, bound_limits, is_depthwise, is_product, split_units
@@ -22,11 +23,12 @@ from espgen.quantize.units import FIXED_RANGE, PASSIVE, Unit, bound_limits, is_d
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The folded float graph, its units and the statistics of every tensor that may be quantized."""
+    """The folded float graph, its units, the statistics of every tensor that may be quantized, and the probe."""
 
     graph: Graph
     units: Sequence[Unit]
     statistics: Mapping[str, TensorStatistics]
+    probe: Probe | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def calibrate(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings, 
     names = list(dict.fromkeys([*folded.inputs, *(name for unit in units for name in unit_outputs(unit))]))
     names = [name for name in names if folded.value(name).dtype is DType.FLOAT32]
     statistics = collect(folded, data, names, settings.threads, settings.batch, progress, settings.seed)
-    return Calibrated(folded, units, statistics)
+    probe = Probe(folded, units, data, settings.threads) if settings.observer == "search" else None
+    return Calibrated(folded, units, statistics, probe)
 
 
 def unit_outputs(unit: Unit) -> list[str]:
@@ -75,13 +78,12 @@ def prepare(calibrated: Calibrated, settings: Settings) -> Prepared:
         if np.ptp(found) > 0.0:
             factors |= dict.fromkeys(group.names, found)
     equalized = apply_factors(graph, factors)
-    chosen = _grids(calibrated, equalized, factors, settings)
+    lifts = groups if settings.scheme.symmetric else []
+    chosen = _grids(calibrated, equalized, factors, settings, frozenset(name for group in lifts for name in group.names))
     if settings.scheme.symmetric and groups:
-        lifted = _lift(groups, calibrated, factors, chosen, equalized, settings)
-        if lifted is not None:
-            factors = lifted
-            equalized = apply_factors(graph, factors)
-            chosen = _grids(calibrated, equalized, factors, settings, observer="minmax", keep=chosen, groups=groups)
+        factors, lifted = _lift(groups, calibrated, factors, chosen, equalized, settings)
+        equalized = apply_factors(graph, factors)
+        chosen = _follow_passive(calibrated.units, chosen | lifted)
     chosen = _without_negative_shifts(graph, equalized, calibrated.units, chosen, settings)
     requantized = _mixed(equalized, calibrated, factors, chosen, settings)
     return Prepared(calibrated, equalized, factors, chosen, requantized)
@@ -125,18 +127,17 @@ def is_logits(graph: Graph, name: str, consumers: Mapping[str, list[Node]]) -> b
     return False
 
 
-def _grids(calibrated: Calibrated, graph: Graph, factors: Mapping[str, np.ndarray], settings: Settings, observer: str | None = None,
-           keep: Mapping[str, TensorQuant] | None = None, groups: Sequence[Group] = ()) -> dict[str, TensorQuant]:  # fmt: skip
-    """Grid of every quantized tensor. With `keep`, tensors outside `groups` keep their grid."""
+def _grids(calibrated: Calibrated, graph: Graph, factors: Mapping[str, np.ndarray], settings: Settings,
+           lifted: frozenset[str]) -> dict[str, TensorQuant]:  # fmt: skip
+    """Grid of every quantized tensor; those in `lifted` get a provisional one, without a search."""
     consumers = graph.consumers()
-    lifted = {name for group in groups for name in group.names}
     grids: dict[str, TensorQuant] = {}
     for name in calibrated.statistics:
         if name not in graph.inputs:
             continue
         bits = 16 if _all_wide(consumers[name], settings) else 8
         if _read_quantized(name, consumers, settings):
-            grids[name] = _grid(name, graph, calibrated, factors, consumers, settings, bits, observer)
+            grids[name] = _grid(name, graph, calibrated, factors, consumers, settings, bits)
     for unit in calibrated.units:
         bits = settings.bits.get(unit.name, 8)
         skipped = unit.name in settings.float_nodes
@@ -149,10 +150,8 @@ def _grids(calibrated: Calibrated, graph: Graph, factors: Mapping[str, np.ndarra
                 continue
             if skipped and not _read_quantized(name, consumers, settings):
                 continue
-            if keep is not None and name in keep and name not in lifted:
-                grids[name] = keep[name]
-                continue
-            grids[name] = _grid(name, graph, calibrated, factors, consumers, settings, bits, observer)
+            provisional = settings.but(observer="minmax") if name in lifted else settings
+            grids[name] = _grid(name, graph, calibrated, factors, consumers, provisional, bits)
         for name in unit.node.inputs:
             _constant_grid(graph, unit, name, grids, settings, bits)
     return grids
@@ -184,7 +183,7 @@ def _all_wide(readers: Sequence[Node], settings: Settings) -> bool:
 
 
 def _grid(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarray], consumers: Mapping[str, list[Node]],
-          settings: Settings, bits: int, observer: str | None) -> TensorQuant:  # fmt: skip
+          settings: Settings, bits: int) -> TensorQuant:  # fmt: skip
     producer = graph.producers().get(name) if name not in graph.inputs else None
     if producer is not None and producer.op in FIXED_RANGE:
         low, high = FIXED_RANGE[producer.op]
@@ -196,68 +195,69 @@ def _grid(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str,
     if is_logits(graph, name, consumers):
         low, high = float(statistics.low.min()) * settings.margin, float(statistics.high.max()) * settings.margin
         return tensor_quant(low, high, settings.scheme, bits)
-    weights = importance(graph, name, consumers, statistics.samples.shape[1])
     # Wide tensors have bits to spare: nothing to win by cutting.
-    chosen = "minmax" if bits == 16 else observer or settings.observer
-    return choose_range(chosen, statistics, weights, settings.scheme, bits, settings.observer_options)
+    chosen = "minmax" if bits == 16 else settings.observer
+    error = _judge(name, graph, calibrated, factors, consumers, settings)
+    return choose_range(chosen, statistics, error, settings.scheme, bits, settings.observer_options)
+
+
+def _judge(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarray], consumers: Mapping[str, list[Node]],
+           settings: Settings) -> Error:  # fmt: skip
+    """What judges grids of a tensor for the observers that search."""
+    probe = calibrated.probe
+    if settings.observer == "search" and probe is not None:
+        return lambda grid: probe.error(name, grid, factors.get(name))
+    statistics = scaled_statistics(calibrated, name, factors)
+    weights = importance(graph, name, consumers, statistics.samples.shape[1])
+    samples = statistics.samples[:: max(1, statistics.samples.size // SEARCH_VALUES)]
+    return lambda grid: weighted_error(grid, samples, weights)
 
 
 def _lift(groups: Sequence[Group], calibrated: Calibrated, factors: Mapping[str, np.ndarray], chosen: Mapping[str, TensorQuant],
-          graph: Graph, settings: Settings) -> dict[str, np.ndarray] | None:  # fmt: skip
-    """One more common factor per group, so that the range ends exactly at the top code of a power-of-two grid.
+          graph: Graph, settings: Settings) -> tuple[dict[str, np.ndarray], dict[str, TensorQuant]]:  # fmt: skip
+    """One more common factor per group, so that ranges end exactly at the top code of a power-of-two grid.
 
-    The range is what the observer would choose with arbitrary symmetric scales.
+    Returns the new factors and the grids of the tensors concerned. The range of each is what the observer would choose
+    with arbitrary symmetric scales; tied tensors share the factor that costs them least.
     """
     consumers = graph.consumers()
-    lifted = dict(factors)
+    lifted, grids = dict(factors), {}
     for group in groups:
         members = [name for name in group.names if name in chosen and chosen[name].bits == 8]
-        if not members:
-            continue
-        ratios = []
+        thresholds = []
         for name in members:
             statistics = scaled_statistics(calibrated, name, factors)
-            weights = importance(graph, name, consumers, statistics.samples.shape[1])
-            extent = symmetric_threshold(settings.observer, statistics, weights, settings)
-            ratios.append(chosen[name].scale * 127.0 / extent)
-        if not all(np.isfinite(ratio) for ratio in ratios):
+            judge = _judge(name, graph, calibrated, factors, consumers, settings)
+            thresholds.append(symmetric_threshold(statistics, judge, settings))
+        if not members:
             continue
-        # Tied tensors get one factor: the one that makes the worst of them fit.
-        common = _common_factor([chosen[name] for name in members], ratios)
+        common = _common_factor(thresholds)
         for name in group.names:
             lifted[name] = lifted.get(name, np.ones(group.channels)) * common
-    return lifted
+        for name, threshold in zip(members, thresholds, strict=True):
+            grids[name] = TensorQuant(power_of_two_above(common * threshold / 127.0), 0, 8)
+    return lifted, grids
 
 
-def symmetric_threshold(observer: str, statistics: TensorStatistics, weights: np.ndarray, settings: Settings) -> float:
-    """The largest absolute value an observer wants to keep, with zero point 0 and any scale."""
+def symmetric_threshold(statistics: TensorStatistics, error: Error, settings: Settings) -> float:
+    """The largest absolute value the observer wants to keep, with zero point 0 and any scale."""
     extent = float(statistics.extent.max())
     if extent == 0.0:
         return 1.0
-    if observer != "search":
-        quant = choose_range(observer, statistics, weights, Scheme.AFFINE, 8, settings.observer_options)
-        return min(extent, max(-quant.real_low, quant.real_high))
-    samples = statistics.samples
-    samples = samples[:: max(1, samples.size // 150_000)]
-    normal = weights / max(float(weights.max(initial=0.0)), 1e-30)
-    best, least = extent, np.inf
-    for fraction in (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1):
-        quant = TensorQuant(extent * fraction / 127.0, 0)
-        error = float((((quant.fake(samples) - samples) ** 2).mean(axis=0) * normal).sum())
-        if error < least:
-            best, least = extent * fraction, error
-    return best
+    if settings.observer not in SEARCHES:
+        low, high = interval(settings.observer, statistics, 8, settings.observer_options)
+        return max(-low, high, extent * 1e-3)
+    return extent * descend(FRACTIONS, lambda fraction: error(TensorQuant(extent * fraction / 127.0, 0)))[0]
 
 
-def _common_factor(grids: Sequence[TensorQuant], ratios: Sequence[float]) -> float:
-    """The factor in [1, 2) that costs tied tensors least: each pays log2 of what it leaves unused or cuts."""
-    candidates = [float(2.0 ** (np.log2(ratio) % 1.0)) for ratio in ratios]
+def _common_factor(thresholds: Sequence[float]) -> float:
+    """The factor in [1, 2) that puts one threshold on 127 * 2^k and leaves the others the least slack."""
+    exponents = [float(np.log2(threshold / 127.0)) for threshold in thresholds]
 
-    def cost(factor: float) -> float:
-        slack = [float(np.log2(ratio / factor) % 1.0) for ratio in ratios]
-        return sum(value if value < 1.0 - 1e-6 else 0.0 for value in slack)
+    def slack(fraction: float) -> float:
+        return sum(float(np.ceil(value + fraction - 1e-6)) - value - fraction for value in exponents)
 
-    return min(candidates, key=cost)
+    return float(2.0 ** min(((-value) % 1.0 for value in exponents), key=slack))
 
 
 def _without_negative_shifts(graph: Graph, equalized: Graph, units: Sequence[Unit], grids: dict[str, TensorQuant],
@@ -306,7 +306,7 @@ def _mixed(graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarra
                     # Every value of the 8-bit grid is kept exactly; a power of two stays one.
                     shared[name, bits] = TensorQuant(grid.scale * 2.0**-7, 0, 16)
                 else:
-                    shared[name, bits] = _grid(name, graph, calibrated, factors, consumers, settings, bits, None)
+                    shared[name, bits] = _grid(name, graph, calibrated, factors, consumers, settings, bits)
             found[unit.name, name] = shared[name, bits]
     return found
 

@@ -37,9 +37,9 @@ def tensor_quant(low: float, high: float, scheme: Scheme, bits: int = 8) -> Tens
 
 
 def symmetric_need(low: float, high: float, bits: int) -> float:
-    """Smallest scale with zero point 0 that holds [low, high]."""
+    """Smallest scale with zero point 0 that holds [low, high] with no error above half a step."""
     half = 1 << (bits - 1)
-    return max(-low / half, high / (half - 1), LEAST_SCALE)
+    return max(-low / (half + 0.5), high / (half - 0.5), LEAST_SCALE)
 
 
 def power_of_two_above(scale: float) -> float:

@@ -16,11 +16,12 @@ from espgen.quantize.runtime import unit_session
 from espgen.quantize.scales import weight_scale_candidates
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
-from espgen.quantize.units import BOUNDS, PASSIVE, Unit, is_product, output_channels
+from espgen.quantize.units import BOUNDS, Unit, is_product, output_channels
 
 CORRECTION_VALUES = 6_000_000
 BIAS_MAXIMUM = 2**30 - 1
 IMAGE_SAMPLES = 16
+CHUNK = 4
 
 
 def quantize_layers(prepared: Prepared, data: Mapping[str, np.ndarray], settings: Settings,
@@ -55,22 +56,22 @@ class _State:
         self.quantized: dict[str, np.ndarray] = {}
         self.needs_float = settings.correction == "float"
         self.readers = _reader_counts(prepared)
+        self.samples = len(next(iter(data.values())))
+        self.buffers: dict[int, np.ndarray] = {}
         for name in prepared.graph.inputs:
             self.reference[name] = np.asarray(data[name])
-            self.quantized[name] = self._store(name, np.asarray(data[name]))
+            for part in self._parts():
+                self._store(name, np.asarray(data[name][part]), part)
 
     def step(self, unit: Unit) -> None:
         """Run one unit in float and quantized, choosing its weights on the way."""
-        graph = self.prepared.calibrated.graph
-        target = self._float(unit) if self.needs_float else None
-        product = is_product(graph, unit.node) and unit.name not in self.settings.float_nodes
+        if self.needs_float:
+            self._float(unit)
+        product = is_product(self.prepared.graph, unit.node) and unit.name not in self.settings.float_nodes
         if product:
-            results = {unit.output: self._product(unit, target)}
-        elif unit.node.op in PASSIVE and unit.node.inputs[0] in self.prepared.activations:
-            results = self._passive(unit)
+            self._product(unit)
         else:
-            results = self._other(unit)
-        self.quantized.update(results)
+            self._other(unit)
         for name in set(unit.node.inputs):
             if name in self.readers:
                 self.readers[name] -= 1
@@ -78,51 +79,56 @@ class _State:
                     self.quantized.pop(name, None)
                     self.reference.pop(name, None)
 
-    def _float(self, unit: Unit) -> np.ndarray:
-        outputs = unit_outputs(unit)
-        session = unit_session(self.prepared.calibrated.graph, unit.nodes, outputs, self.settings.threads)
-        self.reference.update(session.run(self.reference))
-        return self.reference[unit.output]
+    def _float(self, unit: Unit) -> None:
+        """The unit in the float network (not equalized); factors are applied where values are compared."""
+        graph = self.prepared.calibrated.graph
+        session = unit_session(graph, unit.nodes, unit_outputs(unit), self.settings.threads, batch=CHUNK)
+        for part, results in session.chunks(self.reference):
+            for name, value in results.items():
+                self._place(self.reference, name, value, part)
 
-    def _read(self, node: Node, name: str) -> np.ndarray:
+    def _place(self, store: dict[str, np.ndarray], name: str, value: np.ndarray, part: slice) -> None:
+        """Write one chunk of a value into its array over all samples."""
+        if part.start == 0 and part.stop >= self.samples:
+            store[name] = value
+            return
+        if part.start == 0:
+            store[name] = np.empty((self.samples, *value.shape[1:]), value.dtype)
+        store[name][part] = value
+
+    def _read(self, node: Node, name: str, part: slice) -> np.ndarray:
         """A value as `node` reads it: float32 on its grid."""
         special = self.prepared.requantized.get((node.name, name))
         grid = self.prepared.activations.get(name)
-        held = self.quantized[name]
+        held = self.quantized[name][part]
         real = held if grid is None else grid.reals(held)
         return real if special is None else special.fake(real)
 
-    def _store(self, name: str, real: np.ndarray) -> np.ndarray:
+    def _store(self, name: str, real: np.ndarray, part: slice) -> None:
         grid = self.prepared.activations.get(name)
-        return real if grid is None else grid.integers(real)
+        self._place(self.quantized, name, real if grid is None else grid.integers(real), part)
 
-    def _feeds(self, graph: Graph, node: Node) -> dict[str, np.ndarray]:
-        return {name: self._read(node, name) for name in dict.fromkeys(node.inputs) if name and not graph.is_constant(name)}
+    def _parts(self, chunk: int = CHUNK) -> list[slice]:
+        return [slice(start, min(start + chunk, self.samples)) for start in range(0, self.samples, chunk)]
 
-    def _passive(self, unit: Unit) -> dict[str, np.ndarray]:
-        graph = self.prepared.graph
-        outputs = unit_outputs(unit)
-        results = unit_session(graph, [unit.node], outputs, self.settings.threads).run(self._feeds(graph, unit.node))
-        return {name: self._store(name, results[name]) for name in outputs}
-
-    def _other(self, unit: Unit) -> dict[str, np.ndarray]:
-        graph = self.prepared.graph
-        feeds = self._feeds(graph, unit.node)
-        if unit.node.op in BOUNDS:
-            real = {unit.output: feeds[unit.node.inputs[0]]}
-        else:
-            constants = {}
-            for name in unit.node.inputs:
-                grid = self.prepared.activations.get(name) if graph.is_constant(name) else None
-                if grid is not None:
-                    constants[name] = grid.fake(graph.constants[name])
-            names = [name for name in unit.node.outputs if name]
-            results = unit_session(graph, [unit.node], names, self.settings.threads, constants).run(feeds)
-            real = {unit.output: results[names[0]]} if unit.bound is not None else results
-        low, high = self._bounds(unit, real[unit.output].ndim)
-        if np.isfinite(low).any() or np.isfinite(high).any():
-            real[unit.output] = np.clip(real[unit.output], low, high)
-        return {name: self._store(name, value) for name, value in real.items()}
+    def _other(self, unit: Unit) -> None:
+        """Anything but a product: run it on quantized inputs."""
+        graph, node = self.prepared.graph, unit.node
+        names = [name for name in node.outputs if name]
+        constants = {}
+        for name in node.inputs:
+            grid = self.prepared.activations.get(name) if graph.is_constant(name) else None
+            if grid is not None:
+                constants[name] = grid.fake(graph.constants[name])
+        session = None if node.op in BOUNDS else unit_session(graph, [node], names, self.settings.threads, constants, CHUNK)
+        dynamic = [name for name in dict.fromkeys(node.inputs) if name and not graph.is_constant(name)]
+        for part in self._parts(CHUNK if session is None or session.batch == CHUNK else 1):
+            feeds = {name: self._read(node, name, part) for name in dynamic}
+            results = {names[0]: feeds[node.inputs[0]]} if session is None else session.run(feeds)
+            for name in names:
+                target = unit.output if unit.bound is not None else name
+                real = self._bounded(unit, results[name]) if target == unit.output else results[name]
+                self._store(target, real, part)
 
     def _bounds(self, unit: Unit, rank: int) -> tuple[np.ndarray, np.ndarray]:
         """The unit's bound per channel of the equalized network, shaped [C, 1, ..] for an axis-1 channel."""
@@ -130,38 +136,55 @@ class _State:
         shape = (-1,) + (1,) * (rank - 2)
         return (np.float32(unit.low) * factor).reshape(shape), (np.float32(unit.high) * factor).reshape(shape)
 
-    def _product(self, unit: Unit, target: np.ndarray | None) -> np.ndarray:
-        graph, node = self.prepared.graph, unit.node
-        source = self._read(node, node.inputs[0])
-        layer = self._layer(graph, unit, source)
-        bias = np.asarray(graph.constants[node.inputs[2]], np.float32) if node.input(2) else None
-        real = self._run(unit, source, layer.real_weights())
+    def _bounded(self, unit: Unit, real: np.ndarray) -> np.ndarray:
+        if np.isinf(unit.low) and np.isinf(unit.high):
+            return real
         low, high = self._bounds(unit, real.ndim)
-        if bias is not None:
+        return np.clip(real, low, high)
+
+    def _product(self, unit: Unit) -> None:
+        graph, node = self.prepared.graph, unit.node
+        layer = self._layer(graph, unit)
+        real = self._run(unit, layer.real_weights(), 0)
+        if node.input(2):
+            before = np.asarray(graph.constants[node.inputs[2]], np.float32)
+            bias = before
             if self.settings.correction != "none":
-                if target is None:
-                    target = np.clip(self._run(unit, source, graph.constants[node.inputs[1]]), low, high)
-                elif unit.output in self.prepared.factors:
-                    factor = self.prepared.factors[unit.output].astype(np.float32)
-                    target = target * factor.reshape((-1,) + (1,) * (real.ndim - 2))
-                bias = bias + self._correction(node, real, target, low, high).astype(np.float32)
+                bias = before + self._correction(unit, real).astype(np.float32)
             layer = with_bias(layer, bias)
             settled = layer.real_bias()
             assert settled is not None
-            offset = settled - np.asarray(graph.constants[node.inputs[2]], np.float32)
-            real += offset.reshape(_channel_shape(node, real.ndim))
+            offset = (settled - before).reshape(_channel_shape(node, real.ndim))
+        else:
+            offset = np.zeros(1, np.float32)
         self.layers[node.name] = layer
-        if np.isfinite(low).any() or np.isfinite(high).any():
-            np.clip(real, low, high, out=real)
-        return self._store(unit.output, real)
+        for part in self._parts():
+            chunk = real[part]
+            chunk += offset
+            self._store(unit.output, self._bounded(unit, chunk), part)
 
-    def _run(self, unit: Unit, source: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The product alone with the given weights and the equalized float bias."""
-        node = unit.node
-        session = unit_session(self.prepared.graph, [node], [node.outputs[0]], self.settings.threads, {node.inputs[1]: weights})
-        return session.run({node.inputs[0]: source})[node.outputs[0]]
+    def _run(self, unit: Unit, weights: np.ndarray, which: int) -> np.ndarray:
+        """The product alone with the given weights and the equalized float bias, into scratch buffer `which`."""
+        graph, node = self.prepared.graph, unit.node
+        name = node.outputs[0]
+        session = unit_session(graph, [node], [name], self.settings.threads, {node.inputs[1]: weights}, CHUNK)
+        result: np.ndarray | None = None
+        for part in self._parts(CHUNK if session.batch == CHUNK else 1):
+            chunk = session.run({node.inputs[0]: self._read(node, node.inputs[0], part)})[name]
+            if result is None:
+                result = self._scratch(which, (self.samples, *chunk.shape[1:]))
+            result[part] = chunk
+        assert result is not None
+        return result
 
-    def _layer(self, graph: Graph, unit: Unit, source: np.ndarray) -> LayerQuant:
+    def _scratch(self, which: int, shape: tuple[int, ...]) -> np.ndarray:
+        """A reused float32 buffer: fresh pages for every layer would cost as much time as the arithmetic."""
+        size = int(np.prod(shape))
+        if self.buffers.get(which, np.empty(0)).size < size:
+            self.buffers[which] = np.empty(size, np.float32)
+        return self.buffers[which][:size].reshape(shape)
+
+    def _layer(self, graph: Graph, unit: Unit) -> LayerQuant:
         node, settings = unit.node, self.settings
         weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
         axis, channels = output_channels(graph, node)
@@ -179,7 +202,7 @@ class _State:
         )  # fmt: skip
         shaped = [candidate.reshape(matrix.shape[0], -1) for candidate in candidates]
         low, high = -(1 << (bits - 1)) + (0 if settings.scheme.symmetric else 1), (1 << (bits - 1)) - 1
-        moments = self._covariance(graph, node, source, matrix.shape[1]) if descent else None
+        moments = self._covariance(graph, node, matrix.shape[1]) if descent else None
         integers, scale = round_weights(matrix, shaped, moments, low, high, settings.sweeps)
         dtype = np.int8 if bits == 8 else np.int16
         return LayerQuant(
@@ -191,20 +214,28 @@ class _State:
             bits=bits,
         )
 
-    def _covariance(self, graph: Graph, node: Node, source: np.ndarray, inputs: int) -> np.ndarray | None:
+    def _covariance(self, graph: Graph, node: Node, inputs: int) -> np.ndarray | None:
         wanted = int(np.clip(12 * inputs, 2048, 12_288))
-        rows = input_rows(graph, node, source, wanted, self.random)
+        rows = input_rows(graph, node, lambda part: self._read(node, node.inputs[0], part), self._parts(), wanted, self.random)
         if rows is None or rows.shape[2] != inputs:
             return None
-        samples = min(rows.shape[1], IMAGE_SAMPLES * len(source))
+        samples = min(rows.shape[1], IMAGE_SAMPLES * self.samples)
         return shrink_covariance(covariance(rows, centred=bool(node.input(2))), samples)
 
-    def _correction(self, node: Node, real: np.ndarray, target: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        rows, wanted = _channel_rows(node, real), _channel_rows(node, target)
+    def _correction(self, unit: Unit, real: np.ndarray) -> np.ndarray:
+        """What to add to each channel's bias; see Settings.correction for the two targets."""
+        node = unit.node
+        rows = _channel_rows(node, real)
         channels = rows.shape[1]
-        return mean_correction(
-            rows, wanted, np.broadcast_to(low.reshape(-1), (channels,)), np.broadcast_to(high.reshape(-1), (channels,))
-        )
+        low, high = (np.broadcast_to(end.reshape(-1), (channels,)) for end in self._bounds(unit, real.ndim))
+        if self.settings.correction == "own":
+            weights = self.prepared.graph.constants[node.inputs[1]]
+            wanted = np.clip(_channel_rows(node, self._run(unit, weights, 1)), low, high)
+        else:
+            wanted = _channel_rows(node, self.reference[unit.output])
+            if unit.output in self.prepared.factors:
+                wanted = wanted * self.prepared.factors[unit.output].astype(np.float32)
+        return mean_correction(rows, wanted, low, high)
 
 
 def with_bias(layer: LayerQuant, bias: np.ndarray) -> LayerQuant:

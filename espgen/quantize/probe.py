@@ -1,0 +1,107 @@
+"""How much a tensor's grid disturbs what is computed from it: error behind the next products, on a few samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from espgen.ir import Graph, Node
+from espgen.quantize.model import TensorQuant
+from espgen.quantize.runtime import Session, graph_session, unit_session
+from espgen.quantize.units import Unit, is_product, output_channels
+
+# Multiply-accumulates the probe may spend per pass over the network, and the limits on samples it gives.
+WORK = 3.2e9
+LEAST_IMAGES, MOST_IMAGES = 8, 64
+BUDGET = 0.12
+_LAST = frozenset({"Softmax", "LogSoftmax"})
+
+
+class Probe:
+    """Measures grids by the relative squared error of what is computed from a tensor, as far as the logits.
+
+    An outlier that the rest of the network ignores costs nothing there, while it would rule the error of the tensor
+    itself. How far the probe looks is bounded by work: BUDGET of the network's multiply-accumulates per tensor, at least
+    the next product. Everything is measured on the float network, so one probe serves every scheme and equalization.
+    """
+
+    def __init__(self, graph: Graph, units: Sequence[Unit], data: Mapping[str, np.ndarray], threads: int = 1,
+                 budget: float = BUDGET) -> None:  # fmt: skip
+        self.graph = graph
+        self.threads = threads
+        self.order = units
+        self.macs = {unit.name: multiply_accumulates(graph, unit.node) for unit in units}
+        self.budget = budget * sum(self.macs.values())
+        self.consumers = graph.consumers()
+        count = len(next(iter(data.values())))
+        images = int(np.clip(WORK / max(sum(self.macs.values()), 1), LEAST_IMAGES, MOST_IMAGES))
+        chosen = np.unique(np.linspace(0, count - 1, images).astype(int))
+        feeds = {name: np.ascontiguousarray(array[chosen]) for name, array in data.items()}
+        names = [name for node in graph.nodes for name in node.outputs if name]
+        self.values = {**feeds, **graph_session(graph, names, threads, 4).run(feeds)}
+        self._sessions: dict[str, tuple[Session, list[str]] | None] = {}
+
+    def error(self, name: str, grid: TensorQuant, factor: np.ndarray | None = None) -> float:
+        """Sum over the values behind `name` of |change|^2 / |value|^2 when `name` (times factor[c]) is put on `grid`."""
+        real = self.values[name]
+        if factor is None:
+            changed = grid.fake(real)
+        else:
+            shaped = factor.astype(np.float32).reshape((1, -1) + (1,) * (real.ndim - 2))
+            changed = grid.fake(real * shaped) / shaped
+        found = self._session(name)
+        if found is None:
+            return _relative(changed, real)
+        session, outputs = found
+        results = session.run({**self.values, name: changed})
+        return sum(_relative(results[output], self.values[output]) for output in outputs)
+
+    def _session(self, name: str) -> tuple[Session, list[str]] | None:
+        if name not in self._sessions:
+            nodes, outputs = self._ahead(name)
+            session = unit_session(self.graph, nodes, outputs, self.threads, batch=4) if nodes else None
+            self._sessions[name] = None if session is None else (session, outputs)
+        return self._sessions[name]
+
+    def _ahead(self, name: str) -> tuple[list[Node], list[str]]:
+        """Nodes computed from the value, in graph order until the budget is spent, and the values to compare."""
+        nodes: list[Node] = []
+        reached = {name}
+        spent, products = 0, 0
+        for unit in self.order:
+            if unit.node.op in _LAST or not reached.intersection(unit.node.inputs):
+                continue
+            cost = self.macs.get(unit.name, 0)
+            if products and spent + cost > self.budget:
+                break
+            spent += cost
+            products += cost > 0
+            nodes += unit.nodes
+            reached.update(output for node in unit.nodes for output in node.outputs)
+        inside = set(map(id, nodes))
+        outputs = [
+            output
+            for node in nodes
+            for output in node.outputs
+            if output and (output in self.graph.outputs or any(id(reader) not in inside for reader in self.consumers[output]))
+        ]
+        return nodes, outputs
+
+
+def multiply_accumulates(graph: Graph, node: Node) -> int:
+    """Multiply-accumulates of a product with constant weights, 0 for anything else."""
+    if not is_product(graph, node):
+        return 0
+    weights = graph.value(node.inputs[1])
+    output = graph.value(node.outputs[0])
+    if node.op == "ConvTranspose":
+        return graph.value(node.inputs[0]).elements * weights.elements // weights.shape[0]
+    channels = output_channels(graph, node)[1]
+    return output.elements * weights.elements // channels
+
+
+def _relative(changed: np.ndarray, value: np.ndarray) -> float:
+    power = float(np.square(value, dtype=np.float64).sum())
+    gap = changed - value
+    return float(np.square(gap, out=gap).sum(dtype=np.float64)) / max(power, 1e-30)
