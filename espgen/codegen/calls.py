@@ -56,7 +56,7 @@ def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
     if all(name in storage.views for name in node.outputs):
         return NodePlan(node, "view", ())
     assert spec.kernel is not None
-    calls = tuple(_portable_call(call) for call in spec.kernel(node, graph, storage.storages.__getitem__))
+    calls = tuple(_portable_call(call) for call in spec.kernel(node, graph, lambda name: storage.of(graph, name)))
     return NodePlan(node, "portable", calls, scratch=padding_bytes(calls, storage))
 
 

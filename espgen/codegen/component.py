@@ -10,7 +10,7 @@ import numpy as np
 
 from espgen.codegen.calls import Call, NodePlan
 from espgen.codegen.naming import identifier, identifiers
-from espgen.codegen.rows import RowTables
+from espgen.codegen.rows import ConstantRows, RowTables
 from espgen.codegen.views import (
     CallView,
     ComponentView,
@@ -85,7 +85,8 @@ class _Builder:
         self.graph = planned.graph
         self.twins = twins
         self.weights = WeightsBuilder()
-        self.rows = RowTables(planned.graph, planned.storage, planned.memory, f"{model}_arena")
+        constants = ConstantRows(f"{model}_weights", self.weights)
+        self.rows = RowTables(planned.graph, planned.storage, planned.memory, f"{model}_arena", constants)
         self.headers: dict[str, None] = {}
         self.steps: list[StepView] = []
         self.symbols: dict[str, None] = {}

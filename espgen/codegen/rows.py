@@ -6,8 +6,10 @@ Calls that work on neighbouring tiles of the same value share one table and star
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from espgen.codegen.views import RowTableView
+from espgen.codegen.weights import WeightsBuilder
 from espgen.ir import Graph
 from espgen.ops.base import PADDING_ROW, RowTable
 from espgen.schedule.memory import Address, MemoryMap
@@ -19,11 +21,22 @@ _Key = tuple[str, int, int]
 _Rows = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class ConstantRows:
+    """Where rows of constant operands lie: the array `symbol` that holds `weights`."""
+
+    symbol: str
+    weights: WeightsBuilder
+
+
 class RowTables:
     """Collects the tables of all calls."""
 
-    def __init__(self, graph: Graph, storage: StoragePlan, memory: MemoryMap, arena: str) -> None:
+    def __init__(
+        self, graph: Graph, storage: StoragePlan, memory: MemoryMap, arena: str, constants: ConstantRows | None = None
+    ) -> None:
         self._graph = graph
+        self._constants = constants
         self._storage = storage
         self._memory = memory
         self._arena = arena
@@ -38,6 +51,14 @@ class RowTables:
         """C++ expression for pixel 0 of row 0 of a value."""
         storage = self._storage.storages[name]
         return self.address(self._memory.values[name], storage.pad_left * storage.pixel_pitch)
+
+    def _row(self, name: str, offset: int) -> str:
+        """C++ expression for byte `offset` of a value, which may be a constant among the weights."""
+        data = self._graph.constant(name)
+        if data is None:
+            return self.address(self._memory.values[name], offset)
+        assert self._constants is not None
+        return f"const_cast<uint8_t*>({self._constants.symbol} + {self._constants.weights.add(data) + offset})"
 
     def declare(self, tables: Sequence[RowTable], padding: Address | None) -> None:
         """Print tables that hold all of `tables`, the calls of one node in order, joining those that continue each other."""
@@ -75,8 +96,7 @@ class RowTables:
 
     def _print(self, key: _Key, rows: _Rows, padding: Address | None) -> None:
         name, first_pixel, byte_offset = key
-        storage = self._storage.storages[name]
-        place = self._memory.values[name]
+        storage = self._storage.of(self._graph, name)
         start = (storage.pad_left + first_pixel) * storage.pixel_pitch + byte_offset
         entries = []
         for row in rows:
@@ -84,7 +104,7 @@ class RowTables:
                 assert padding is not None
                 entries.append(self.address(padding))
             else:
-                entries.append(self.address(place, start + row * storage.row_pitch))
+                entries.append(self._row(name, start + row * storage.row_pitch))
         lines = tuple(
             ", ".join(entries[begin : begin + _PER_LINE]) + "," for begin in range(0, len(entries), _PER_LINE)
         )

@@ -46,7 +46,7 @@ def uniform_requant(requant: Requant) -> str:
     """A requantization with one entry as the C++ initializer of UniformRequant."""
     view = requant_view(requant, 1)
     (_, multiplier), (_, low), (_, shift) = view.tables
-    return initializer([view.kind, view.split, int(multiplier[0]), int(low[0]), int(shift[0])])
+    return initializer([f"espgen::{view.kind}", view.split, int(multiplier[0]), int(low[0]), int(shift[0])])
 
 
 def reach(value: Value) -> int:

@@ -33,6 +33,10 @@ class StoragePlan:
     storages: Mapping[str, Storage]
     views: Mapping[str, tuple[str, int]]
 
+    def of(self, graph: Graph, name: str) -> Storage:
+        """Storage of a value; constants lie dense among the weights."""
+        return dense_storage(graph.value(name)) if graph.is_constant(name) else self.storages[name]
+
     def root(self, name: str) -> tuple[str, int]:
         """The value that owns the bytes of `name`, and the offset of `name` in it."""
         offset = 0
