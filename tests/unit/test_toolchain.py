@@ -1,0 +1,206 @@
+"""Compilers, manifests, builds and their cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_reference import TOY
+
+from espgen.errors import ENVIRONMENT, EspgenError
+from espgen.verify import build, cache, compilers
+from espgen.verify.component import Component
+from espgen.verify.toolchain import build_firmware, build_host, doctor, firmware_compilers, host_compilers
+
+
+@pytest.fixture
+def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilers.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compilers.importlib.util, "find_spec", lambda name: None)
+    compilers._probe.cache_clear()
+    yield
+    compilers._probe.cache_clear()
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("ESPGEN_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TOY, tmp_path / "toy"))
+
+
+def test_zig_is_found_and_is_the_last_choice() -> None:
+    for found in (host_compilers(), firmware_compilers()):
+        assert found[-1].kind == "zig"
+        assert [entry.kind for entry in found].count("zig") == 1
+    assert compilers.host_compiler("zig").command[-1] == "c++"
+
+
+def test_doctor_lists_every_tool_with_its_remedy() -> None:
+    findings = doctor()
+    assert [entry.name for entry in findings] == [
+        "firmware compiler riscv32-esp-elf-g++",
+        "firmware compiler riscv64-unknown-elf-g++",
+        "firmware compiler zig",
+        "host compiler g++",
+        "host compiler clang++",
+        "host compiler zig",
+    ]
+    for entry in findings:
+        assert bool(entry.version) == bool(entry.path) == entry.found != bool(entry.remedy)
+        assert entry.host != entry.firmware
+
+
+def test_without_a_compiler_the_remedy_is_named(no_tools: None) -> None:
+    assert not any(entry.found for entry in doctor())
+    for find in (compilers.host_compiler, compilers.firmware_compiler):
+        with pytest.raises(EspgenError, match="compiler") as error:
+            find()
+        assert error.value.exit_code == ENVIRONMENT and "pip install" in (error.value.hint or "")
+
+
+def test_a_compiler_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(EspgenError, match="called nosuch"):
+        compilers.host_compiler("nosuch")
+
+
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESPGEN_HOST_COMPILER", "zig")
+    monkeypatch.setenv("ESPGEN_FIRMWARE_COMPILER", "zig")
+    assert compilers.host_compiler().kind == compilers.firmware_compiler().kind == "zig"
+    with pytest.raises(EspgenError, match="no address sanitizer"):
+        compilers.host_compiler(sanitize=("address",))
+
+
+def test_a_manifest_is_read() -> None:
+    component = Component.load(TOY)
+    assert component.name == "toy"
+    assert component.hash == bytes(range(32)).hex()
+    assert [path.name for path in component.sources] == ["toy.cpp", "weights.S"]
+    assert component.manifest["name"] == "toy"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "no component of espgen"),
+        ("{", "broken"),
+        ("[]", "not an object"),
+        ({"name": 3}, "no name"),
+        ({"hash": "12"}, "no hash"),
+        ({"sources": "toy.cpp"}, "no list of texts"),
+        ({"sources": ["src/nothing.cpp"]}, "nothing.cpp is missing"),
+        ({"sources": ["../../../etc/passwd"]}, "leaves the component"),
+        ({"include_dirs": ["/usr/include"]}, "leaves the component"),
+    ],
+)
+def test_a_broken_manifest_is_refused(toy: Path, change: object, message: str) -> None:
+    path = toy / "espgen_component.json"
+    if change is None:
+        path.unlink()
+    elif isinstance(change, str):
+        path.write_text(change)
+    else:
+        assert isinstance(change, dict)
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(EspgenError, match=message) as error:
+        Component.load(toy)
+    assert error.value.exit_code == 2 and error.value.hint
+
+
+def test_builds_are_cached_by_content(toy: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+    run = build._run
+    monkeypatch.setattr(
+        build, "_run", lambda command, folder, what, compiler: (runs.append(what), run(command, folder, what, compiler))
+    )
+    first = build_host(toy)
+    assert first.is_relative_to(own_cache) and len(runs) == 7
+    assert build_host(toy) == first and len(runs) == 7
+
+    moved = toy.rename(toy.parent / "elsewhere")
+    assert build_host(moved) == first and len(runs) == 7  # the same content is the same build
+
+    source = moved / "src" / "toy.cpp"
+    source.write_text(source.read_text().replace("300 *", "301 *"))
+    second = build_host(moved)
+    assert second != first and len(runs) == 9  # one unit and the link
+
+    (moved / "src" / "weights.bin").write_bytes(b"\1\2\3")
+    third = build_host(moved)
+    assert third not in (first, second) and len(runs) == 11  # what .incbin names counts too
+
+
+def test_a_header_counts_for_every_unit(toy: Path, own_cache: Path) -> None:
+    manifest = toy / "espgen_component.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "include_dirs": ["src"]}))
+    first = build_host(toy)
+    (toy / "src" / "extra.h").write_text("// nobody includes this\n")
+    assert build_host(toy) != first
+
+
+def test_defines_reach_the_compiler(toy: Path, own_cache: Path) -> None:
+    manifest = toy / "espgen_component.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "defines": ["TOY_WRONG=1"]}))
+    source = toy / "src" / "toy.cpp"
+    source.write_text(source.read_text() + "\n#if TOY_WRONG\n#error this is wrong\n#endif\n")
+    with pytest.raises(EspgenError, match="this is wrong") as error:
+        build_host(toy)
+    assert error.value.exit_code == ENVIRONMENT
+    assert "toy.cpp" in (error.value.place or "")
+    assert not list(own_cache.rglob("*.so"))
+
+
+def test_compiler_messages_are_cut(toy: Path, own_cache: Path) -> None:
+    source = toy / "src" / "toy.cpp"
+    source.write_text(source.read_text() + "".join(f"\nunknown{i} x{i};" for i in range(100)))
+    with pytest.raises(EspgenError) as error:
+        build_host(toy)
+    assert error.value.message.count("\n") == build.SHOWN_LINES
+
+
+@pytest.mark.parametrize("compiler", [entry.name for entry in firmware_compilers()])
+def test_firmware_is_a_risc_v_image_with_the_build_in_it(toy: Path, tmp_path: Path, compiler: str) -> None:
+    out = tmp_path / "images" / "toy.elf"
+    assert build_firmware(toy, out, compiler=compiler) == out
+    image = out.read_bytes()
+    assert image[:5] == b"\x7fELF\x01" and image[18] == 243  # 32 bits, RISC-V
+    build_id = build_firmware(toy, compiler=compiler).stem.split("-")[-1][:16]
+    assert build_id.encode() in image
+
+
+def test_an_unknown_board_is_the_users_fault() -> None:
+    with pytest.raises(EspgenError, match="no stand-alone image for board 'esp32'") as error:
+        build_firmware(TOY, board="esp32")
+    assert error.value.exit_code == 2
+
+
+def test_prune_deletes_what_was_used_longest_ago(own_cache: Path) -> None:
+    import os
+
+    for age, name in enumerate(("new", "middle", "old")):
+        path = cache.cache_dir() / name
+        path.write_bytes(bytes(100))
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    cache.prune(limit=250)
+    assert sorted(path.name for path in own_cache.iterdir()) == ["middle", "new"]
+    cache.cached("middle", lambda place: pytest.fail("it is there"))
+    cache.prune(limit=100)
+    assert [path.name for path in own_cache.iterdir()] == ["middle"]
+
+
+def test_a_failed_build_leaves_nothing(own_cache: Path) -> None:
+    def fail(place: Path) -> None:
+        place.write_bytes(b"half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cache.cached("thing", fail)
+    assert list(own_cache.rglob("*")) == []
