@@ -269,12 +269,7 @@ def _cast(builder: Builder, node: Node) -> None:
 
 def _finish(builder: Builder) -> Graph:
     """The graph, its outputs under the names the source graph gives them."""
-    for node in builder.nodes:  # what moved along inherits what its integers mean
-        if node.op in MOVEMENTS and builder.values[node.outputs[0]].quant is None:
-            quant = builder.values[node.inputs[0]].quant
-            for name in node.outputs:
-                if name and quant is not None:
-                    builder.values[name] = replace(builder.values[name], quant=quant)
+    _explain_all(builder)
     renamed: dict[str, str] = {}
     for output in builder.source.outputs:
         name = _output(builder, output)
@@ -294,6 +289,23 @@ def _finish(builder: Builder) -> Graph:
     return _graph(builder)
 
 
+_ACTIVATION_TYPES = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
+
+
+def _explain_all(builder: Builder) -> None:
+    """Every 8- and 16-bit value says what its integers mean: as what it was moved from, or else themselves."""
+    for node in builder.nodes:
+        if node.op not in MOVEMENTS:
+            continue
+        quant = builder.values[node.inputs[0]].quant
+        for name in node.outputs:
+            if name and quant is not None and builder.values[name].quant is None:
+                builder.values[name] = replace(builder.values[name], quant=quant)
+    for name, value in builder.values.items():
+        if value.quant is None and value.dtype in _ACTIVATION_TYPES:
+            builder.values[name] = replace(value, quant=UNIT)
+
+
 def _with_name(node: Node, old: str, new: str) -> Node:
     inputs = tuple(new if name == old else name for name in node.inputs)
     return replace(node, inputs=inputs, outputs=tuple(new if name == old else name for name in node.outputs))
@@ -303,7 +315,8 @@ def _output(builder: Builder, output: str) -> str:
     symbol = builder.symbols[output]
     reader = Node("graph output", "the graph output", (output,), ())
     if isinstance(symbol, Quantized):
-        return symbol.name
+        accumulators = builder.values[symbol.name].quant is None
+        return symbol.name if accumulators else builder.operand(symbol, reader)
     limits = _KNOWN_RANGES.get(symbol.node.op) if isinstance(symbol, Operation) else None
     dtype = None
     if isinstance(symbol, Function):

@@ -108,3 +108,8 @@ def _raise_opset(model: ModelProto) -> None:
     versions = [onnx.defs.get_schema(op, version, "").since_version for version in (entry.version, 11)]
     if versions[0] == versions[1]:
         entry.version = 11
+
+
+def type_of(tensor: onnx.TensorProto) -> str:
+    """The element type's name, in numpy's spelling where numpy has it."""
+    return onnx.TensorProto.DataType.Name(tensor.data_type).lower().replace("float4e2m1", "float4_e2m1fn")
