@@ -24,11 +24,15 @@ from espgen.verify.data import Dataset, load_dataset, onnx_shape, random_dataset
 from espgen.verify.device import Device
 from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
+from espgen.verify.simulator import Options as SimulatorOptions
 from espgen.verify.simulator import Simulator
 from espgen.verify.toolchain import build_firmware, build_host
 from espgen.verify.toolchain import doctor as find_tools
 
 Progress = Callable[[str, int, int], None]
+
+L2_KB = 256
+"""L2 cache of the simulated chip when profiling: what the vendor's model examples use."""
 
 
 def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def _verify_device(
 ) -> dict[str, Any]:
     if port is not None:
         return _compare_on(port, component, graph, samples, progress)
-    with Simulator(build_firmware(component.path)) as simulator:
+    with Simulator(build_firmware(component.path), SimulatorOptions(memory_model=False, l2_kb=L2_KB)) as simulator:
         return _compare_on(simulator.port, component, graph, samples, progress)
 
 
@@ -203,14 +207,17 @@ def profile(
     cold: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Cycles, instructions and memory stalls of every layer, in the simulator or on a board."""
+    """Cycles, instructions and memory stalls of every layer, in the simulator or on a board.
+
+    cold  caches empty at the start and memory modelled; else compute only (the simulator without its memory model)
+    """
     loaded = Component.load(component)
     graph = component_graph(component)
     samples = load_dataset(data, graph, {}, 1) if data else random_dataset(graph, 1)
     sample = next(iter(samples))
     if port is not None:
         return _profile_on(port, loaded, sample, explain, cold)
-    with Simulator(build_firmware(loaded.path)) as simulator:
+    with Simulator(build_firmware(loaded.path), SimulatorOptions(memory_model=cold, l2_kb=L2_KB)) as simulator:
         return _profile_on(simulator.port, loaded, sample, explain, cold)
 
 

@@ -26,7 +26,7 @@ class Options:
     kernels         "auto": the cheapest kernel of each layer; "portable": C++ only
     """
 
-    internal_bytes: int = 480 * 1024
+    internal_bytes: int = 320 * 1024
     psram_bytes: int = 32 * 1024 * 1024
     kernels: str = "auto"
 

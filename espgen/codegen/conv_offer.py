@@ -43,9 +43,18 @@ def _reason(node: Node, graph: Graph) -> str | None:
             return f"{name} is {graph.value(name).dtype.value}"
     if node.attrs["requant"] is None:
         return "raw accumulators as output"
-    if len(set(weight_zero_points(node, graph).tolist())) > 1:
+    points = set(weight_zero_points(node, graph).tolist())
+    if len(points) > 1:
         return "a different weight zero point per channel"
+    if node.attrs["groups"] > 1 and not _differences_fit(node, graph):
+        return "grouped, and weights minus their zero point leave 8 bits"
     return None
+
+
+def _differences_fit(node: Node, graph: Graph) -> bool:
+    """Whether weights minus their zero point are 8-bit weights without one."""
+    shifted = graph.constants[node.inputs[1]].astype(np.int64) - int(weight_zero_points(node, graph)[0])
+    return bool(shifted.min() >= -128 and shifted.max() <= 127)
 
 
 def storage_needs(node: Node, graph: Graph) -> dict[str, StorageNeed]:
