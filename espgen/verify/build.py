@@ -110,6 +110,7 @@ def build_firmware(
             "-fdata-sections",
             "-ffp-contract=off",
             "-DESPGEN_FIRMWARE=1",
+            *BOARD_FLAGS[board],
             *(f"-D{define}" for define in component.defines),
         ),
         link_flags=(
@@ -136,6 +137,8 @@ def build_firmware(
     return out
 
 
+BOARD_FLAGS = {"simulator": ("-DESPGEN_L2_256",)}
+"""The simulator's image leaves room for the larger L2 cache, so that it runs with either."""
 FIRMWARE_FLAGS = {
     "gcc": ("-march=rv32imafc", "-mabi=ilp32f", "-mcmodel=medany"),
     "zig": (
