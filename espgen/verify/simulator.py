@@ -163,6 +163,13 @@ class Simulator:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """The process's number."""
+        if self._process is None:
+            raise EspgenError("the simulator is not running", place=str(self._elf))
+        return self._process.pid
+
     def start(self) -> None:
         """Starts the process and waits until its port exists."""
         program = build_simulator()

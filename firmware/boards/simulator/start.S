@@ -1,6 +1,20 @@
 // Start-up of the simulator board. The ELF file is loaded straight to its addresses, so nothing is
 // copied and .bss is zero already.
 
+// Sizes for link.ld.
+#ifdef ESPGEN_L2_128
+    .globl __l2_128
+    .set __l2_128, 1
+#endif
+#ifdef ESPGEN_CORE0_STACK
+    .globl __core0_stack_bytes
+    .set __core0_stack_bytes, ESPGEN_CORE0_STACK
+#endif
+#ifdef ESPGEN_CORE1_STACK
+    .globl __core1_stack_bytes
+    .set __core1_stack_bytes, ESPGEN_CORE1_STACK
+#endif
+
     .option norelax
     .section .text.start, "ax", @progbits
     .globl _start
