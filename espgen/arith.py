@@ -137,7 +137,7 @@ def apply_ratio(total: npt.ArrayLike, ratio: Ratio, zero_point: int, low: int, h
 
 def apply_weights(operands: Sequence[npt.ArrayLike], weights: Weights, zero_point: int, low: int, high: int) -> IntArray:
     """Weighted sum of zero-point-free `operands` (broadcast together) with one rounding."""
-    total = np.int64(0)
+    total: IntArray = np.zeros((), dtype=np.int64)
     for operand, multiplier in zip(operands, weights.multiplier, strict=True):
         total = total + np.asarray(operand, dtype=np.int64) * multiplier
     return saturate(rne_shift(total, weights.shift) + zero_point, low, high)
@@ -170,16 +170,20 @@ def _choose_scale(ratios: Sequence[float], bounds: Sequence[int], node: str | No
     high, low, shift = [], [], []
     for ratio, bound in zip(ratios, bounds, strict=True):
         if ratio * bound < 0.5:
-            high.append(0), low.append(0), shift.append(0)
+            high.append(0)
+            low.append(0)
+            shift.append(0)
             continue
         multiplier, amount = _normalized(ratio * 2.0**split, _NARROW_BITS)
         if amount < 0:
             raise _too_large(ratio, node)
         if split >= 0:
-            high.append(multiplier), low.append(round(ratio * 2.0**amount))
+            high.append(multiplier)
+            low.append(round(ratio * 2.0**amount))
         else:
             fine = round(ratio * 2.0**amount)
-            high.append(fine >> -split), low.append(fine - (fine >> -split << -split))
+            high.append(fine >> -split)
+            low.append(fine - (fine >> -split << -split))
         shift.append(amount)
     return Scale(split, tuple(high), tuple(low), tuple(shift))
 
@@ -190,7 +194,8 @@ def _choose_wide(ratios: Sequence[float], bounds: Sequence[int], node: str | Non
     multiplier, shift = [], []
     for ratio, bound in zip(ratios, bounds, strict=True):
         if ratio * bound < 0.5:
-            multiplier.append(0), shift.append(0)
+            multiplier.append(0)
+            shift.append(0)
             continue
         value, amount = _normalized(ratio * 2.0**split, _WIDE_BITS)
         if amount < 0:

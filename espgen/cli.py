@@ -149,7 +149,7 @@ def compile_(
     from espgen import api
     from espgen.report import text
 
-    wanted = {"internal_bytes": internal_ram, "psram_bytes": psram, "kernels": kernels}
+    wanted: dict[str, Any] = {"internal_bytes": internal_ram, "psram_bytes": psram, "kernels": kernels}
     options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
     result = api.compile(
         model, output, shapes=shapes, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json)

@@ -7,6 +7,8 @@ point is that of w. acc = sum (x - zx)(w - zw) + bias; y = requantize(acc).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,12 +41,12 @@ def weight_zero_points(node: Node, graph: Graph) -> npt.NDArray[np.int64]:
     return np.broadcast_to(np.asarray(points, np.int64), (value.shape[0],))
 
 
-def accumulate(node: Node, inputs: list[Array] | tuple[Array, ...], graph: Graph) -> npt.NDArray[np.int64]:
+def accumulate(node: Node, inputs: Sequence[Array], graph: Graph) -> npt.NDArray[np.int64]:
     """Exact accumulators [N, OH, OW, O] of a convolution."""
     x, w, bias = inputs[0], inputs[1], inputs[2]
     zx = graph.value(node.inputs[0]).zero_point
     shape = graph.value(node.outputs[0]).shape
-    x4 = x.reshape(x.shape if x.ndim == 4 else (1, 1, -1, x.shape[-1]))
+    x4: Array = x.reshape(x.shape if x.ndim == 4 else (1, 1, -1, x.shape[-1]))
     batch, height, width, channels = x4.shape
     out_channels, kernel_h, kernel_w, group_channels = w.shape
     groups = node.attrs["groups"]
@@ -74,7 +76,7 @@ def accumulate(node: Node, inputs: list[Array] | tuple[Array, ...], graph: Graph
     return np.asarray(acc.astype(np.int64) + bias.astype(np.int64))
 
 
-def reference(node: Node, inputs: list[Array] | tuple[Array, ...], graph: Graph) -> list[Array]:
+def reference(node: Node, inputs: Sequence[Array], graph: Graph) -> list[Array]:
     acc = accumulate(node, list(inputs), graph)
     requant = node.attrs["requant"]
     if requant is None:
