@@ -1,6 +1,7 @@
-// Convolution on rows: 2-D, 1-D, grouped, depthwise, dilated, any padding; products by constant matrices as 1x1.
-// Weights are [out_channels][kernel_h][kernel_w][group_channels]; the bias already holds -zx * sum(w - zw), so that rows
-// and pixels outside the image count as zx. y = clip(z + requantize(sum x * (w - zw) + bias)).
+// Convolution on rows: 2-D, 1-D, grouped, depthwise, dilated, any padding; products by constant
+// matrices as 1x1. Weights are [out_channels][kernel_h][kernel_w][group_channels]; the bias already
+// holds -zx * sum(w - zw), so that rows and pixels outside the image count as zx. y = clip(z +
+// requantize(sum x * (w - zw) + bias)).
 #ifndef ESPGEN_KERNELS_CONV2D_H_
 #define ESPGEN_KERNELS_CONV2D_H_
 
@@ -41,7 +42,8 @@ inline typename Accumulator<Input>::Type conv2d_sum(const void* const* rows, int
   return sum;
 }
 
-// Output rows out[0..rows); output row i reads in[i * stride_h + ky * dilation_h], pointers to pixel 0.
+// Output rows out[0..rows); output row i reads in[i * stride_h + ky * dilation_h], pointers to
+// pixel 0.
 template <const Conv2dShape& s, typename Input, typename Weight, typename Output, typename Bias,
           typename Multiplier>
 void conv2d(void* const* out, const void* const* in, const Weight* weights, const Bias* bias,
@@ -59,9 +61,9 @@ void conv2d(void* const* out, const void* const* in, const Weight* weights, cons
         const auto sum = conv2d_sum<s, Input, Weight>(window, x0, first_channel, weights + o * taps,
                                                       weight_zero_point[o]);
         const auto acc = sum + static_cast<decltype(sum)>(bias[o]);
-        const int64_t value = requantize<s.requant, s.split>(acc, multiplier, low, shift,
-                                                             static_cast<uint32_t>(o)) +
-                              s.out_zero_point;
+        const int64_t value =
+            requantize<s.requant, s.split>(acc, multiplier, low, shift, static_cast<uint32_t>(o)) +
+            s.out_zero_point;
         pixel[o] = static_cast<Output>(clamp(value, s.low, s.high));
       }
     }

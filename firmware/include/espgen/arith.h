@@ -1,5 +1,6 @@
-// The arithmetic contract in C++: the same bytes as espgen/arith.py (docs/arithmetic.md gives the formulas).
-// Right shifts of negative numbers are arithmetic in every compiler espgen supports (and in C++20).
+// The arithmetic contract in C++: the same bytes as espgen/arith.py (docs/arithmetic.md gives the
+// formulas). Right shifts of negative numbers are arithmetic in every compiler espgen supports (and
+// in C++20).
 #ifndef ESPGEN_ARITH_H_
 #define ESPGEN_ARITH_H_
 

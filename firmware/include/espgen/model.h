@@ -1,5 +1,6 @@
-// What a generated component tells about itself: tensors, layers and the static list of kernel calls.
-// Everything here is read-only data; the verification agent and the profiler need nothing else.
+// What a generated component tells about itself: tensors, layers and the static list of kernel
+// calls. Everything here is read-only data; the verification agent and the profiler need nothing
+// else.
 #ifndef ESPGEN_MODEL_H_
 #define ESPGEN_MODEL_H_
 
@@ -14,9 +15,10 @@ constexpr size_t kHashBytes = 32;
 
 enum class DType : uint8_t { kInt8, kUint8, kInt16, kUint16, kInt32, kInt64, kFloat32 };
 
-// A tensor and where its rows lie. Logical element (row, i) is byte i of `row_bytes` packed bytes, gathered from
-// `pixels` pixels of `pixel_bytes` each at distance `pixel_pitch`; row r starts at base + (r % ring_rows) * row_pitch.
-// The logical order of the elements is the tensor's shape in C order, channels last.
+// A tensor and where its rows lie. Logical element (row, i) is byte i of `row_bytes` packed bytes,
+// gathered from `pixels` pixels of `pixel_bytes` each at distance `pixel_pitch`; row r starts at
+// base + (r % ring_rows) * row_pitch. The logical order of the elements is the tensor's shape in C
+// order, channels last.
 struct Tensor {
   const char* name;
   DType dtype;
@@ -42,8 +44,8 @@ struct Layer {
   uint16_t outputs;
 };
 
-// One kernel call: after run(), rows [row_begin, row_end) of every output of `layer` are valid until a later
-// step overwrites them.
+// One kernel call: after run(), rows [row_begin, row_end) of every output of `layer` are valid
+// until a later step overwrites them.
 struct Step {
   void (*run)();
   uint16_t layer;
