@@ -44,7 +44,7 @@ class AgentProcess:
     """The agent as a host process behind a pipe: a transport without a line in between."""
 
     def __init__(self, program: Path) -> None:
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self.process = subprocess.Popen(
             [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0
         )

@@ -1,0 +1,127 @@
+"""Firmware sources: every file passes strict warnings in every compiler there is, and the ESP32-P4's board works
+against stand-ins of the ESP-IDF functions it calls."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_reference import HASH, TOY, AgentProcess, toy_input, toy_reference
+
+from espgen.resources import firmware_dir
+from espgen.verify.build import FIRMWARE_FLAGS
+from espgen.verify.compilers import Compiler, firmware_compilers, host_compiler, host_compilers
+from espgen.verify.device import Device
+from espgen.verify.link import Link
+
+STUBS = Path(__file__).parent / "idf_stubs"
+FIRMWARE = firmware_dir()
+STRICT = (
+    "-std=c++17",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Werror",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-threadsafe-statics",
+)
+INCLUDES = (f"-I{FIRMWARE / 'include'}", f"-I{FIRMWARE}")
+AGENT = sorted(path for path in (FIRMWARE / "agent").glob("*.cpp") if not path.name.startswith("host_"))
+SIMULATOR = sorted((FIRMWARE / "boards" / "simulator").glob("*.cpp"))
+HOST = [*sorted((FIRMWARE / "agent").glob("host_*.cpp")), FIRMWARE / "boards" / "host" / "board.cpp"]
+ESP32P4 = sorted((FIRMWARE / "boards" / "esp32p4").glob("*.cpp"))
+CONSOLES = {"uart": (), "usb": ("-DSTUB_CONSOLE_USB",)}
+
+
+def compile_all(compiler: Compiler, sources: list[Path], flags: tuple[str, ...], folder: Path) -> list[Path]:
+    objects = []
+    for source in sources:
+        target = folder / f"{source.stem}.o"
+        command = (*compiler.command, *STRICT, *flags, *INCLUDES, "-c", str(source), "-o", str(target))
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        objects.append(target)
+    return objects
+
+
+@pytest.mark.parametrize("compiler", host_compilers(), ids=lambda compiler: compiler.name)
+def test_agent_and_host_files_have_no_warning(compiler: Compiler, tmp_path: Path) -> None:
+    compile_all(compiler, AGENT + HOST, ("-DESPGEN_HOST=1",), tmp_path)
+
+
+@pytest.mark.parametrize("compiler", firmware_compilers(), ids=lambda compiler: compiler.name)
+def test_agent_and_simulator_files_have_no_warning(compiler: Compiler, tmp_path: Path) -> None:
+    shim = f"-I{FIRMWARE / 'boards' / 'simulator' / 'include'}"
+    compile_all(compiler, AGENT + SIMULATOR, (*FIRMWARE_FLAGS[compiler.kind], "-ffreestanding", shim), tmp_path)
+
+
+@pytest.mark.parametrize("console", list(CONSOLES))
+@pytest.mark.parametrize("compiler", host_compilers(), ids=lambda compiler: compiler.name)
+def test_the_esp32p4_board_compiles_against_the_documented_signatures(
+    compiler: Compiler, console: str, tmp_path: Path
+) -> None:
+    flags = (*CONSOLES[console], "-DESP_PLATFORM=1", f"-isystem{STUBS}")
+    compile_all(compiler, ESP32P4, flags, tmp_path)
+
+
+def test_firmware_uses_no_heap_and_no_library_of_cpp() -> None:
+    allowed = {"<stddef.h>", "<stdint.h>", "<string.h>", "<stdarg.h>", "<stdio.h>"}
+    for path in (*AGENT, *SIMULATOR, *ESP32P4, *sorted((FIRMWARE / "agent").glob("*.h"))):
+        if path.name.startswith("host_"):
+            continue
+        text = path.read_text()
+        used = {line.split()[1] for line in text.splitlines() if line.startswith("#include <")}
+        assert used <= allowed, path
+        if path.parent.name != "esp32p4":
+            assert not used & {"<stdarg.h>", "<stdio.h>"}, path
+        for word in (" new ", "malloc(", "calloc(", "std::", "throw ", "virtual "):
+            assert word not in text, (path, word)
+
+
+@pytest.fixture(params=list(CONSOLES))
+def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AgentProcess]:
+    """The ESP32-P4's board with the toy model, as a process."""
+    compiler = host_compiler()
+    flags = (*CONSOLES[request.param], f"-isystem{STUBS}", "-pthread")
+    sources = [*AGENT, *ESP32P4, STUBS / "stubs.cpp", TOY / "src" / "toy.cpp"]
+    folders = {}
+    objects = []
+    for number, source in enumerate(sources):  # two files are called board.cpp in other boards: one folder each
+        folders[source] = tmp_path / str(number)
+        folders[source].mkdir()
+        objects += compile_all(compiler, [source], flags, folders[source])
+    weights = tmp_path / "weights.o"
+    subprocess.run(
+        (*compiler.command, "-c", "weights.S", "-o", str(weights)), cwd=TOY / "src", check=True, capture_output=True
+    )
+    program = tmp_path / "board"
+    command = (*compiler.command, "-pthread", *map(str, objects), str(weights), "-o", str(program))
+    subprocess.run(command, check=True, capture_output=True)
+    process = AgentProcess(program)
+    yield process
+    process.close()
+
+
+def test_the_esp32p4_board_serves_a_session_while_another_task_logs(board: AgentProcess) -> None:
+    logs: list[str] = []
+    link = Link(board, on_log=logs.append)
+    device = Device.connect(link, expected_hash=HASH)
+    assert (device.hello.target, device.hello.clock_hz, device.hello.revision) == ("esp32p4", 360_000_000, 103)
+    assert device.hello.build_id == "0123abcde"
+    x = toy_input(4)
+    reference = toy_reference(x)
+    for name, value in device.run({"x": x}).items():
+        np.testing.assert_array_equal(value, reference[name])
+    for layer in device.layers:
+        for name, value in device.read_layer({"x": x}, layer).items():
+            np.testing.assert_array_equal(value, reference[name])
+    profile = device.profile({"x": x}, cold=True)
+    assert profile.cold and profile.cycles > 0 and profile.instructions == 0
+    assert link.resent == 0
+    assert any("a line from another task" in line for line in logs)
+    device.reset()
