@@ -26,7 +26,7 @@ from espgen.ops.base import (
     rows_of,
     zero_points,
 )
-from espgen.ops.broadcast import initializer, operand, reach
+from espgen.ops.broadcast import NARROW, initializer, operand, reach
 from espgen.ops.lowering import LoweringContext, clip_bounds
 from espgen.ops.operands import ACTIVATIONS, activation, fetch_all, same_meaning
 
@@ -68,7 +68,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "out_zero_point": result.zero_point,
         "low": low,
         "high": high,
-        "wide": int(sum_bound(node, graph) >= 2**31),
+        "wide": int(sum_bound(node, graph) >= NARROW),
     }
     types = {"output": result.dtype, **{f"input{i}": graph.value(name).dtype for i, name in enumerate(node.inputs)}}
     return (

@@ -12,6 +12,9 @@ from espgen.ir import Graph, Node, Value
 from espgen.ops.base import Array, KernelCall, RowTable, StorageOf, rows_of
 from espgen.ops.requant_view import requant_view
 
+NARROW = 2**31 - 2**16
+"""Sums below it are computed in 32 bits: room is left for the zero point."""
+
 
 @dataclass(frozen=True)
 class Operand:

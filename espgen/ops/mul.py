@@ -15,7 +15,7 @@ from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams
 from espgen.ir.layout import channels_last_layout, to_layout
 from espgen.ops.base import Array, Case, GraphBuilder, KernelCall, OpSpec, StorageOf, bounds, output_array, rows_of, zero_points
-from espgen.ops.broadcast import operand, reach, rowwise_call, uniform_requant
+from espgen.ops.broadcast import NARROW, operand, reach, rowwise_call, uniform_requant
 from espgen.ops.lowering import CHANNELS_LAST, LoweringContext, clip_bounds
 from espgen.ops.operands import activation, common_layout, fetch_all, real_values
 
@@ -47,7 +47,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "low": low,
         "high": high,
         "requant": uniform_requant(node.attrs["requant"]),
-        "wide": int(reach(values[0]) * reach(values[1]) >= 2**31),
+        "wide": int(reach(values[0]) * reach(values[1]) >= NARROW),
     }
     return rowwise_call(node, graph, "product.h", "ProductShape", shape, node.inputs, storage)
 

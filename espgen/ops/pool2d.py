@@ -31,7 +31,7 @@ from espgen.ops.base import (
     bounds,
     output_array,
 )
-from espgen.ops.broadcast import reach
+from espgen.ops.broadcast import NARROW, reach
 from espgen.ops.lowering import CHANNELS_LAST, LoweringContext, clip_bounds
 from espgen.ops.operands import activation, bounded_ratio, rescaled
 
@@ -108,7 +108,7 @@ def _calls(node: Node, graph: Graph, storage: StorageOf, average: bool) -> tuple
         "high": high,
         "numerator": ratio.numerator,
         "denominator": ratio.denominator,
-        "wide": int(largest >= 2**31),
+        "wide": int(largest >= NARROW),
     }
     where = coordinates(node, graph, 0)
     inside = (where >= 0) & (where < height)

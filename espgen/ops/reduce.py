@@ -26,7 +26,7 @@ from espgen.ops.base import (
     output_array,
     rows_of,
 )
-from espgen.ops.broadcast import reach
+from espgen.ops.broadcast import NARROW, reach
 from espgen.ops.lowering import CHANNELS_LAST, PLAIN, LoweringContext, clip_bounds
 from espgen.ops.operands import HELD_AXES, activation, bounded_ratio, held_axis, rescaled
 from espgen.ops.strides import IntArray, at_least_2, every, places
@@ -88,7 +88,7 @@ def _calls(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "numerator": ratio.numerator,
         "denominator": ratio.denominator,
         "reduction": _REDUCTIONS[node.op],
-        "wide": int(node.op == "reduce_mean" and largest >= 2**31),
+        "wide": int(node.op == "reduce_mean" and largest >= NARROW),
     }
     first_rows = starts[:, 0, 0]
     return (

@@ -79,10 +79,8 @@ void average_pool2d(void* const* out, const void* const* in, const int16_t* row_
                 load<Input>(line, (first + kx * s.dilation_w) * s.in_pitch, c) - s.in_zero_point;
           }
         }
-        const int64_t value =
-            int64_t{rounded_divide<Acc>(total * static_cast<Acc>(s.numerator), divisor)} +
-            s.out_zero_point;
-        result[c] = static_cast<Output>(clamp(value, s.low, s.high));
+        const Acc value = rounded_divide<Acc>(total * static_cast<Acc>(s.numerator), divisor);
+        result[c] = finished<Output>(value, s.out_zero_point, s.low, s.high);
       }
     }
   }

@@ -25,13 +25,14 @@ void prelu(void* const* out, const void* const* in, const void* const* slope, in
         const Acc factor =
             load<Slope>(slope[row], p * s.slope_pixel_stride, c * s.slope_channel_stride) -
             s.slope_zero_point;
-        int64_t value = s.out_zero_point;
         if (x > 0) {
-          value += requantize_uniform<s.positive.kind, s.positive.split>(x, s.positive);
+          const auto value = requantize_uniform<s.positive.kind, s.positive.split>(x, s.positive);
+          result[c] = finished<Output>(value, s.out_zero_point, s.low, s.high);
         } else {
-          value += requantize_uniform<s.negative.kind, s.negative.split>(x * factor, s.negative);
+          const auto value =
+              requantize_uniform<s.negative.kind, s.negative.split>(x * factor, s.negative);
+          result[c] = finished<Output>(value, s.out_zero_point, s.low, s.high);
         }
-        result[c] = static_cast<Output>(clamp(value, s.low, s.high));
       }
     }
   }

@@ -28,9 +28,8 @@ void product(void* const* out, const void* const* first, const void* const* seco
         const Acc b =
             load<Second>(second[row], p * s.second_pixel_stride, c * s.second_channel_stride);
         const Acc acc = (a - s.first_zero_point) * (b - s.second_zero_point);
-        const int64_t value =
-            requantize_uniform<s.requant.kind, s.requant.split>(acc, s.requant) + s.out_zero_point;
-        result[c] = static_cast<Output>(clamp(value, s.low, s.high));
+        const auto value = requantize_uniform<s.requant.kind, s.requant.split>(acc, s.requant);
+        result[c] = finished<Output>(value, s.out_zero_point, s.low, s.high);
       }
     }
   }

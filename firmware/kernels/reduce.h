@@ -23,7 +23,7 @@ struct ReduceShape {
 // The element that starts at byte `offset` of the rows in[0..reduce_rows), before zero point and
 // clipping.
 template <const ReduceShape& s, typename Input, typename Acc>
-inline int64_t reduced(const void* const* in, int32_t offset) {
+inline Acc reduced(const void* const* in, int32_t offset) {
   Acc total = s.reduction == Reduction::kMean ? 0 : s.reduction == Reduction::kMax ? -32768 : 32767;
   for (int32_t r = 0; r < s.reduce_rows; ++r) {
     for (int32_t p = 0; p < s.reduce_pixels; ++p) {
@@ -42,7 +42,7 @@ inline int64_t reduced(const void* const* in, int32_t offset) {
   if constexpr (s.reduction == Reduction::kMean) {
     return rounded_divide<Acc>(total * static_cast<Acc>(s.numerator),
                                static_cast<Acc>(s.denominator)) +
-           int64_t{s.out_zero_point};
+           s.out_zero_point;
   } else {
     return total;
   }
@@ -58,9 +58,9 @@ void reduce(void* const* out, const void* const* in, const int32_t* row_offset,
     for (int32_t p = 0; p < s.pixels; ++p) {
       Output* result = pixel_at<Output>(out[row], p * s.out_pitch);
       for (int32_t c = 0; c < s.channels; ++c) {
-        const int64_t value = reduced<s, Input, Acc>(
+        const Acc value = reduced<s, Input, Acc>(
             in + row * s.reduce_rows, row_offset[row] + pixel_offset[p] + channel_offset[c]);
-        result[c] = static_cast<Output>(clamp(value, s.low, s.high));
+        result[c] = finished<Output>(value, 0, s.low, s.high);
       }
     }
   }

@@ -39,10 +39,9 @@ void resize(void* const* out, const void* const* in, const int16_t* row_weight,
           }
           total += line * row_weight[row * s.row_taps + ky];
         }
-        const int64_t value = int64_t{rounded_shift<Acc>(total * static_cast<Acc>(s.multiplier),
-                                                         static_cast<uint32_t>(s.shift))} +
-                              s.out_zero_point;
-        result[c] = static_cast<Output>(clamp(value, s.low, s.high));
+        const Acc value = rounded_shift<Acc>(total * static_cast<Acc>(s.multiplier),
+                                             static_cast<uint32_t>(s.shift));
+        result[c] = finished<Output>(value, s.out_zero_point, s.low, s.high);
       }
     }
   }

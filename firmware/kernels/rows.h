@@ -58,18 +58,33 @@ constexpr Value rounded_divide(Value numerator, Value denominator) {
   }
 }
 
+// value + zero_point within [low, high]; in 32 bits where the value has no more (the compiler
+// leaves room for the sum).
+template <typename Output, typename Value>
+constexpr Output finished(Value value, int32_t zero_point, int32_t low, int32_t high) {
+  if constexpr (sizeof(Value) == 4) {
+    return static_cast<Output>(clamp32(value + zero_point, low, high));
+  } else {
+    return static_cast<Output>(clamp(value + zero_point, low, high));
+  }
+}
+
 // A requantization with one entry for the whole tensor, known at compile time.
 struct UniformRequant {
   Requant kind;
   int32_t split, multiplier, low, shift;
 };
 
+// 32 bits wide where the kind leaves no more of a 32-bit accumulator.
+template <Requant kind, typename Acc>
+using Rounded = typename Sum<sizeof(Acc) != 4 || kind == Requant::kWideScale>::Type;
+
 template <Requant kind, int32_t split, typename Acc>
-inline int64_t requantize_uniform(Acc acc, const UniformRequant& r) {
+inline Rounded<kind, Acc> requantize_uniform(Acc acc, const UniformRequant& r) {
   const int32_t multiplier[1] = {r.multiplier};
   const int16_t low[1] = {static_cast<int16_t>(r.low)};
   const uint8_t shift[1] = {static_cast<uint8_t>(r.shift)};
-  return requantize<kind, split>(acc, multiplier, low, shift, 0);
+  return static_cast<Rounded<kind, Acc>>(requantize<kind, split>(acc, multiplier, low, shift, 0));
 }
 
 }  // namespace espgen

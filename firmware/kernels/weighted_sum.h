@@ -38,9 +38,8 @@ void weighted_sum(void* const* out, Rows<Inputs>... in, int32_t rows) {
                    s.multiplier[k],
           ++k),
          ...);
-        const int64_t value =
-            rounded_shift(total, static_cast<uint32_t>(s.shift)) + int64_t{s.out_zero_point};
-        result[c] = static_cast<Output>(clamp(value, s.low, s.high));
+        result[c] = finished<Output>(rounded_shift(total, static_cast<uint32_t>(s.shift)),
+                                     s.out_zero_point, s.low, s.high);
       }
     }
   }
