@@ -20,6 +20,11 @@ Item = tuple[int, int]
 WEIGHT = -1
 _BIAS_STEPS = 4
 _NEVER = 1 << 30
+_SAMPLE_PIXELS = 4
+_EFFORT = 2700
+"""Schedules tried, times taps."""
+_MOST_PIXELS = 8
+_MOST_MACS = 80
 
 
 @dataclass(frozen=True)
@@ -119,31 +124,55 @@ class _Request:
 
 
 @lru_cache(maxsize=256)
-def plan_run(geometry: Geometry, pixels: int, effort: int = 160) -> Run:
-    """The cheapest run found: orders of taps are tried by steepest descent with random exchanges, seeded."""
-    best_order = _first_order(geometry)
-    best = _schedule(geometry, pixels, best_order)
-    dice = random.Random(geometry.taps * 1000 + pixels)
-    for candidate in _systematic(geometry):
-        run = _schedule(geometry, pixels, candidate)
-        if run.cost < best.cost:
-            best, best_order = run, candidate
-    for _ in range(effort * 9 // max(geometry.taps, 9)):
+def plan_run(geometry: Geometry, pixels: int) -> Run:
+    """The run of `pixels` pixels by the order found for this geometry."""
+    return _schedule(geometry, pixels, _best_order(geometry))
+
+
+@dataclass(frozen=True)
+class Row:
+    """An output row: `trips` times the run `main`, then the run `rest` where pixels are left over."""
+
+    main: Run
+    trips: int
+    rest: Run | None
+
+    @property
+    def cost(self) -> int:
+        """Cycles of the steps of a row."""
+        return self.main.cost * self.trips + (self.rest.cost + 2 if self.rest else 0)
+
+
+def plan_row(geometry: Geometry, width: int) -> Row:
+    """The cheapest split of a row of `width` pixels into equal runs and a rest."""
+    most = max(1, min(width, _MOST_PIXELS, _MOST_MACS // geometry.taps))
+    rows = []
+    for pixels in range(1, most + 1):
+        rest = width % pixels
+        rows.append(
+            Row(plan_run(geometry, pixels), width // pixels, plan_run(geometry, rest) if rest else None)
+        )
+    return min(rows, key=lambda row: row.cost)
+
+
+@lru_cache(maxsize=64)
+def _best_order(geometry: Geometry) -> Order:
+    """The order of taps with the cheapest sample run: systematic ones first, then random exchanges (seeded)."""
+    candidates = _systematic(geometry)
+    best_order = min(candidates, key=lambda order: _schedule(geometry, _SAMPLE_PIXELS, order).cost)
+    best = _schedule(geometry, _SAMPLE_PIXELS, best_order).cost
+    dice = random.Random(geometry.taps)
+    for _ in range(_EFFORT // geometry.taps):
         candidate = _neighbour(geometry, best_order, dice)
-        run = _schedule(geometry, pixels, candidate)
-        if run.cost <= best.cost:
-            best, best_order = run, candidate
-    return best
+        cost = _schedule(geometry, _SAMPLE_PIXELS, candidate).cost
+        if cost <= best:
+            best, best_order = cost, candidate
+    return best_order
 
 
 def _pinned_choice(geometry: Geometry, preferred: list[int]) -> tuple[int, ...]:
     constants = list(range(geometry.taps, geometry.taps + geometry.corrections))
     return tuple((constants + preferred)[: geometry.pinned])
-
-
-def _first_order(geometry: Geometry) -> Order:
-    taps = tuple(range(geometry.taps))
-    return Order(taps, tuple(reversed(taps)), _pinned_choice(geometry, list(taps[::2] + taps[1::2])))
 
 
 def _systematic(geometry: Geometry) -> list[Order]:
