@@ -20,10 +20,17 @@ OWN = {
     "CMakeLists.txt": "CMakeLists.txt.j2",
     "main/CMakeLists.txt": "main_CMakeLists.txt.j2",
     "main/main.cpp": "main.cpp.j2",
+    "partitions.csv": "partitions.csv.j2",
     "sdkconfig.defaults": "sdkconfig.defaults.j2",
     "idf_ext.py": "idf_ext.py.j2",
 }
 """Files the user may change: written once, never replaced."""
+
+FLASH_MEGABYTES = (16, 32, 64, 128)
+"""Sizes of flash chips; boards with an ESP32-P4 have 16 MB or more."""
+
+PROGRAM_BYTES = 2 << 20
+"""Room for the application besides the model's weights."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class ExampleView:
     component: str
     extra_directory: str
     has_extra_directory: bool
+    app_megabytes: int
+    flash_megabytes: int
 
 
 def write_example_project(component: Path, project: Path) -> Path:
@@ -71,12 +80,18 @@ def _check(component: Path, project: Path) -> None:
 def _view(component: Path, project: Path) -> ExampleView:
     manifest = json.loads((component / MANIFEST).read_text())
     inside = component.parent == project / "components"
+    megabytes = -(-(int(manifest["memory"]["weights"]) + PROGRAM_BYTES) // (1 << 20))
+    flash = next((size for size in FLASH_MEGABYTES if size > megabytes), 0)
+    if not flash:
+        raise EspgenError(f"an application of {megabytes} MB fits no flash", place=str(component), hint="use a smaller model")
     relative = Path(os.path.relpath(component, project)).as_posix()
     return ExampleView(
         model=str(manifest["identifier"]),
         component=component.name,
         extra_directory="${CMAKE_CURRENT_LIST_DIR}/" + relative,
         has_extra_directory=not inside,
+        app_megabytes=megabytes,
+        flash_megabytes=flash,
     )
 
 

@@ -14,9 +14,9 @@ from espgen.codegen.project import MANIFEST
 from espgen.errors import EspgenError
 
 
-def component(folder: Path) -> Path:
+def component(folder: Path, weights: int = 4736) -> Path:
     folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(json.dumps({"identifier": "digits"}))
+    (folder / MANIFEST).write_text(json.dumps({"identifier": "digits", "memory": {"weights": weights}}))
     return folder
 
 
@@ -29,6 +29,18 @@ def test_the_project_names_the_component_beside_it(tmp_path: Path) -> None:
         assert "digits_model" in (project / user / "CMakeLists.txt").read_text()
     assert "digits::run();" in (project / "main" / "main.cpp").read_text()
     assert set(OWN) <= {path.relative_to(project).as_posix() for path in project.rglob("*")}
+
+
+@pytest.mark.parametrize(("weights", "app", "flash"), [(0, 2, 16), (1, 3, 16), (13 << 20, 15, 16), (14 << 20, 16, 32)])
+def test_the_partition_holds_the_weights(tmp_path: Path, weights: int, app: int, flash: int) -> None:
+    project = write_example_project(component(tmp_path / "digits", weights), tmp_path / "application")
+    assert f"{app}M" in (project / "partitions.csv").read_text()
+    assert f"FLASHSIZE_{flash}MB=y" in (project / "sdkconfig.defaults").read_text()
+
+
+def test_weights_beyond_any_flash_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EspgenError, match="fits no flash"):
+        write_example_project(component(tmp_path / "digits", 1 << 30), tmp_path / "application")
 
 
 def test_a_component_inside_the_project_needs_no_further_directory(tmp_path: Path) -> None:
