@@ -34,7 +34,7 @@ def plan(
         in_place = _plan_groups(buffers, _chains(buffers), tiers, effort)
         if (in_place.cost, in_place.peak) <= (best.cost, best.peak):
             best = in_place
-        best = _against_relaxed_bound(best, buffers)
+        best = _against_relaxed_bounds(best, buffers, tiers, effort)
     return best
 
 
@@ -107,29 +107,36 @@ def status(peak: int, lower_bound: int, cost: int, cost_bound: int) -> str:
     return f"gap {100.0 * (value - bound) / max(value, 1):.1f} %"
 
 
-def _against_relaxed_bound(best: Plan, buffers: Sequence[Buffer]) -> Plan:
-    """With in-place pairs, optimality is proved against the bound in which every pair shares what it can."""
-    if best.cost:
-        return best
-    first = best.placements[0].tier if best.placements else ""
-    placed = [buffer for buffer in buffers if best.tiers[buffer.name] == first]
-    bound = min(best.peak, _relaxed_load(placed))
-    return replace(best, lower_bound=bound, status=status(best.peak, bound, 0, 0))
+def _against_relaxed_bounds(best: Plan, buffers: Sequence[Buffer], tiers: Sequence[Tier], effort: int) -> Plan:
+    """With in-place pairs, what is proved is a bound on a problem in which every pair shares what it can share.
+
+    Any plan, whichever pairs it joins, is a plan for buffers of which the smaller of each pair is not needed during the
+    step of the takeover.
+    """
+    relaxed = choose(_relaxed(buffers), tiers, effort)
+    cost_bound = min(best.cost, relaxed.cost_bound)
+    lower_bound = min(best.peak, relaxed.lower_bound)
+    proved = status(best.peak, lower_bound, best.cost, cost_bound)
+    return replace(best, lower_bound=lower_bound, cost_bound=cost_bound, status=proved)
 
 
-def _relaxed_load(buffers: Sequence[Buffer]) -> int:
+def _relaxed(buffers: Sequence[Buffer]) -> list[Buffer]:
     by_name = {buffer.name: buffer for buffer in buffers}
-    shared: dict[int, int] = {}
+    later: dict[str, int] = {}
+    earlier: dict[str, int] = {}
+    for new in buffers:
+        old = by_name.get(new.replaces or "")
+        if old is not None and _compatible(new, old):
+            if old.occupied > new.occupied:
+                later[new.name] = new.first + 1
+            else:
+                earlier[old.name] = old.last - 1
+    result = []
     for buffer in buffers:
-        old = by_name.get(buffer.replaces or "")
-        if old is not None and _compatible(buffer, old):
-            shared[buffer.first] = shared.get(buffer.first, 0) + min(buffer.occupied, old.occupied)
-    steps = sorted({buffer.first for buffer in buffers})
-    loads = (
-        sum(buffer.occupied for buffer in buffers if buffer.first <= step <= buffer.last) - shared.get(step, 0)
-        for step in steps
-    )
-    return max(loads, default=0)
+        first, last = later.get(buffer.name, buffer.first), earlier.get(buffer.name, buffer.last)
+        needed = first <= last
+        result.append(replace(buffer, first=first, last=last) if needed else replace(buffer, size=0))
+    return result
 
 
 def _check(buffers: Sequence[Buffer], tiers: Sequence[Tier]) -> None:

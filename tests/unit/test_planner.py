@@ -78,6 +78,23 @@ def test_in_place_plans_are_proved_and_never_worse(buffers: list[Buffer]) -> Non
     assert result.peak <= plan(buffers).peak
 
 
+@settings(deadline=None, max_examples=40)
+@given(buffer_lists(most=5, steps=5), st.integers(100, 2500))
+def test_no_choice_of_in_place_pairs_beats_the_bounds(buffers: list[Buffer], capacity: int) -> None:
+    tiers = (Tier("internal", capacity), Tier("psram", 1 << 20, cost=1))
+    in_place = chained(buffers)
+    result = plan(in_place, tiers)
+    prove(in_place, result.placements, tiers)
+    pairs = [buffer.name for buffer in in_place if buffer.replaces]
+    for mask in range(1 << len(pairs)):
+        joined = {name for index, name in enumerate(pairs) if mask >> index & 1}
+        some = [b if b.name in joined else Buffer(**{**b.__dict__, "replaces": None}) for b in in_place]
+        other = plan(some, tiers)
+        assert result.cost_bound <= other.cost
+        if not other.cost:
+            assert result.lower_bound <= other.peak
+
+
 @settings(deadline=None, max_examples=100)
 @given(buffer_lists(most=10), st.integers(0, 3000))
 def test_tiers_are_respected_and_the_price_is_bounded(buffers: list[Buffer], capacity: int) -> None:
