@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from espgen.codegen.calls import Call, NodePlan, padding_bytes
 from espgen.codegen.offers import Offer, Refusal
 from espgen.codegen.pie.conv import conv_kernel, supports
-from espgen.codegen.pie.spec import ConvSpec
+from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.tiles import row_tiles
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import PADDING_ROW, RowTable, Storage
@@ -21,9 +23,9 @@ _NARROW_CHANNELS = 8
 
 def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
     """A PIE convolution for a conv2d node, or why there is none."""
-    if node.op != "conv2d":
+    if node.op != "conv2d" or is_depthwise(node, graph):
         return None
-    reason = _reason(node, graph)
+    reason = refusal(node, graph)
     if reason is not None:
         return Refusal(KERNEL, reason)
     needs = storage_needs(node, graph)
@@ -34,10 +36,17 @@ def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
     batch, _, _, _ = image_shape(graph.value(node.inputs[0]).shape)
     _, out_h, _, _ = image_shape(graph.value(node.outputs[0]).shape)
     cycles = int(conv_kernel(spec).cycles(out_h) * batch)
-    return Offer(KERNEL, cycles, needs, lambda storage: build(node, graph, storage))
+    return Offer(KERNEL, cycles, needs, lambda storage: build(node, graph, storage, KERNEL, conv_kernel))
 
 
-def _reason(node: Node, graph: Graph) -> str | None:
+def is_depthwise(node: Node, graph: Graph) -> bool:
+    """Whether every output channel has one input channel of its own, which the depthwise family does faster."""
+    weights = graph.value(node.inputs[1]).shape
+    return bool(node.attrs["groups"] == weights[0] > 1 and weights[3] == 1)
+
+
+def refusal(node: Node, graph: Graph) -> str | None:
+    """Why a conv2d node has no 8-bit PIE kernel of any family, or None."""
     for name in (node.inputs[0], node.inputs[1], node.outputs[0]):
         if graph.value(name).dtype is not DType.INT8:
             return f"{name} is {graph.value(name).dtype.value}"
@@ -46,7 +55,7 @@ def _reason(node: Node, graph: Graph) -> str | None:
     points = set(weight_zero_points(node, graph).tolist())
     if len(points) > 1:
         return "a different weight zero point per channel"
-    if node.attrs["groups"] > 1 and not _differences_fit(node, graph):
+    if node.attrs["groups"] > 1 and not is_depthwise(node, graph) and not _differences_fit(node, graph):
         return "grouped, and weights minus their zero point leave 8 bits"
     return None
 
@@ -98,13 +107,15 @@ def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpe
     )
 
 
-def build(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
-    """The node's calls: one per image and tile of rows."""
+def build(
+    node: Node, graph: Graph, storage: StoragePlan, name: str, generate: Callable[[ConvSpec], PieKernel]
+) -> NodePlan:
+    """The node's calls of the kernel that `generate` makes: one per image and tile of rows."""
     source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     batch, height, _, _ = image_shape(source.shape)
     _, out_h, _, _ = image_shape(result.shape)
     storages = {name: storage.storages[name] for name in (source.name, result.name)}
-    kernel = conv_kernel(conv_spec(node, graph, storages))
+    kernel = generate(conv_spec(node, graph, storages))
     kernel_h = graph.value(node.inputs[1]).shape[1]
     tile = row_tiles(
         out_rows=out_h,
@@ -134,4 +145,4 @@ def build(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
                 )
             )
     scratch = padding_bytes(tuple(calls), storage)
-    return NodePlan(node, KERNEL, tuple(calls), assembly=((kernel.symbol, kernel.assembly),), scratch=scratch)
+    return NodePlan(node, name, tuple(calls), assembly=((kernel.symbol, kernel.assembly),), scratch=scratch)

@@ -37,15 +37,18 @@ def supports(spec: ConvSpec) -> str | None:
     """None where there is a PIE kernel for this depthwise convolution, else the reason why not."""
     if spec.groups != spec.out_channels or spec.group_inputs != 1:
         return "not one filter per channel"
-    if spec.weights.dtype != np.int8:
-        return "weights are not int8"
+    if spec.weights.dtype != np.int8 or spec.element_bytes != 1:
+        return "not int8"
     if isinstance(spec.requant, arith.WideScale):
         return "WideScale is for wider outputs"
     if spec.kernel_h > _MOST_ROWS or spec.kernel_h * spec.kernel_w > _MOST_TAPS:
         return f"a window of {spec.kernel_h}x{spec.kernel_w}"
     if max(spec.bound or 0, accumulator_bound(spec)) >= 2**31:
         return "accumulators may leave 32 bits"
-    epilogue = _epilogue(spec)
+    try:
+        epilogue = _epilogue(spec)
+    except EspgenError as reason:
+        return reason.message
     if isinstance(epilogue, ScaleEpilogue) and epilogue.scale.split > 15:
         return "accumulators too wide for 16-bit factors"
     return None

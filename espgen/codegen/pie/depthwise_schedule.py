@@ -279,7 +279,7 @@ def _allocate(
                 content[register], touched[register] = None, index
             operands[index] = taken
         elif isinstance(step, tuple):
-            places = []
+            places: list[int] = []
             for item in step:
                 next_uses[item].pop()
             for item in step:
