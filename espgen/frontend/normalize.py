@@ -120,7 +120,17 @@ def _batch_normalization(importer: Importer, step: Step) -> None:
         data = importer.parameter(operand, "statistics", step.name)
         if data is None or data.shape != (channels,):
             raise step.error(f"{operand!r} must have one entry per channel ({channels})")
+        if not np.all(np.isfinite(data.astype(np.float64))) or (operand == step.inputs[4] and np.any(data < 0)):
+            raise step.error(f"{operand!r} holds a number that is not finite, or a negative variance")
     emit(importer, step, attrs={"epsilon": float(step.attrs.get("epsilon", 1e-5))})
+
+
+def _prelu(importer: Importer, step: Step) -> None:
+    """PRelu: the slope broadcasts to the input, never the other way round."""
+    shape, slope = (importer.shape(name) for name in step.inputs)
+    if len(slope) > len(shape) or np.broadcast_shapes(shape, slope) != shape:
+        raise step.error(f"slope {list(slope)} doesn't broadcast to {list(shape)}")
+    emit(importer, step)
 
 
 def _sum(importer: Importer, step: Step) -> None:
@@ -140,7 +150,7 @@ NORMALIZERS: dict[str, Normalizer] = {
     "AveragePool": pool, "BatchNormalization": _batch_normalization, "Cast": _cast, "CastLike": _cast, "Clip": _clip,
     "Concat": concat, "Conv": conv, "ConvInteger": conv, "ConvTranspose": conv_transpose, "Dropout": _dropout,
     "Expand": expand, "Flatten": reshape, "Gather": gather, "Gemm": _gemm, "Hardmax": _softmax, "Identity": _identity,
-    "LogSoftmax": _softmax, "LpPool": pool, "Max": _sum, "MaxPool": pool, "Mean": _sum, "Min": _sum, "Pad": pad,
+    "LogSoftmax": _softmax, "LpPool": pool, "Max": _sum, "MaxPool": pool, "Mean": _sum, "Min": _sum, "PRelu": _prelu, "Pad": pad,
     "ReduceL1": reduce, "ReduceL2": reduce, "ReduceLogSum": reduce, "ReduceLogSumExp": reduce, "ReduceMax": reduce,
     "ReduceMean": reduce, "ReduceMin": reduce, "ReduceProd": reduce, "ReduceSum": reduce, "ReduceSumSquare": reduce,
     "Reshape": reshape, "Resize": resize, "Slice": slice_, "Softmax": _softmax, "Split": split, "Squeeze": reshape,

@@ -17,9 +17,9 @@ _DEQUANTIZED = _QUANTIZED | {"int32"}
 
 def quantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
     """QuantizeLinear(x): attr quant. Constant floats are quantized at once, in float32 as ONNX defines it."""
-    attrs = read_attributes(node, None, name)
+    attrs = _attributes(node, name)
     source = _operand(importer, node, name, 2, 3)
-    if importer.type(source).dtype.kind == "i" or importer.type(source).dtype.kind == "u":
+    if importer.type(source).dtype.kind in "iub":
         raise _bad(node, name, f"quantizes {importer.type(source).dtype.name}", "quantize float values")
     zero_name = node.input[2] if len(node.input) > 2 else ""
     zero_point = importer.parameter(zero_name, "zero point", name)
@@ -39,7 +39,7 @@ def quantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
 
 def dequantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
     """DequantizeLinear(x): attr quant. Never folded: the integers are what later stages need."""
-    attrs = read_attributes(node, None, name)
+    attrs = _attributes(node, name)
     source = _operand(importer, node, name, 2, 3)
     dtype = importer.type(source).dtype
     if dtype.name not in _DEQUANTIZED:
@@ -72,6 +72,18 @@ def quantize(data: np.ndarray, quant: QuantParams, dtype: np.dtype) -> np.ndarra
     return quantized
 
 
+_ATTRIBUTES = {"axis", "block_size", "output_dtype", "precision", "saturate"}
+
+
+def _attributes(node: NodeProto, name: str) -> dict[str, int]:
+    """Attributes of both operators, in every opset and domain; all of them are integers."""
+    attrs = read_attributes(node, None, name)
+    for key, value in attrs.items():
+        if key not in _ATTRIBUTES or not isinstance(value, int):
+            raise _bad(node, name, f"has an attribute {key!r} it does not know, or of a wrong type", "export the model again")
+    return attrs
+
+
 def _operand(importer: Importer, node: NodeProto, name: str, least: int, most: int) -> str:
     if not least <= len(node.input) <= most or len(node.output) != 1 or not node.input[0] or not node.output[0]:
         raise _bad(node, name, "needs x, scale and an optional zero point, and one output", "export the model again")
@@ -96,7 +108,7 @@ def _parameters(
     name: str,
     dtype: np.dtype,
     zero_point: np.ndarray | None,
-    attrs: dict[str, object],
+    attrs: dict[str, int],
 ) -> QuantParams:
     if attrs.get("block_size", 0):
         raise _bad(node, name, "is quantized in blocks", "quantize per tensor or per channel")
@@ -129,7 +141,7 @@ def _parameters(
     axis = attrs.get("axis", 1)
     if scale.ndim == 0 or (len(values) == 1):
         return QuantParams(values, points)
-    if not isinstance(axis, int) or not -len(shape) <= axis < len(shape) or shape[axis] != len(values):
+    if not -len(shape) <= axis < len(shape) or shape[axis] != len(values):
         raise _bad(node, name, f"has {len(values)} scales for axis {axis} of shape {list(shape)}", "give one scale per channel")
     return QuantParams(values, points, axis % len(shape))
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto
 
 from espgen.errors import EspgenError
@@ -76,6 +77,7 @@ def _parse(data: bytes, place: str) -> ModelProto:
             "this is not an ONNX model, or a damaged one", place=f"{place}, offset {offset} in {message}",
             hint="check that the file was copied completely, or export the model again",
         ) from None  # fmt: skip
+    _check_text(model, place)
     if not model.HasField("graph"):
         raise EspgenError(
             "the file holds no graph",
@@ -83,6 +85,20 @@ def _parse(data: bytes, place: str) -> ModelProto:
             hint="is this an ONNX model? export it again",
         )
     return model
+
+
+def _check_text(message: Message, place: str) -> None:
+    """Every string is UTF-8: protobuf hands over others as bytes, which no name may be."""
+    for field, value in message.ListFields():
+        single = isinstance(value, (str, bytes, Message))
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for item in (value,) if single else value:
+                _check_text(item, place)
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            for item in (value,) if single else value:
+                if not isinstance(item, str):
+                    where = f"{place}, {message.DESCRIPTOR.name}.{field.name} {item[:40]!r}"
+                    raise EspgenError("a name is not UTF-8", place=where, hint="the file is damaged: export the model again")
 
 
 def _load(model: ModelProto, place: str, shapes: Mapping[str, Sequence[int] | int], folder: Path | None) -> Graph:

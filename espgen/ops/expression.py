@@ -147,3 +147,7 @@ def _evaluate(expression: Expression, x: Array) -> Array:
 def apply(op: str, operand: Expression, attrs: Mapping[str, Any]) -> Expression:
     """The expression `op(operand)` with the operator's ONNX attributes."""
     return (op, operand, *(attrs.get(name) for name in ATTRIBUTES.get(op, ())))
+
+
+FUNCTIONS: frozenset[str] = frozenset(UNARY) | frozenset(BINARY)
+"""Every operator an expression may hold."""

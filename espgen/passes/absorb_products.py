@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espgen import arith
 from espgen.errors import EspgenError
 from espgen.ir import DType, Node, QuantParams
 from espgen.passes.absorb_numbers import Array, dequantized
@@ -22,6 +23,12 @@ _SAME_SCALE = 1e-6
 
 _LARGEST_BIAS = 2.0**30
 """Biases beyond this (channels whose weights are all but zero) get a coarser weight scale instead of an overflow."""
+
+_PRECISE_BIAS = 2.0**22
+"""Biases beyond this, too, as long as a step of the accumulator stays below _FINE_STEP of an output step: one channel with
+an accumulator out of proportion would cost all others the precision of their requantization."""
+
+_FINE_STEP = 2.0**-13
 
 
 def make_product(builder: Builder, node: Node, operands: list[Symbol | None], shape: tuple[int, ...]) -> Product | None:
@@ -180,7 +187,7 @@ def emit_product(builder: Builder, product: Product, result: str) -> None:
     node, attrs = product.node, dict(product.node.attrs)
     wide = builder.values[product.x].dtype in (DType.INT16, DType.UINT16)
     if product.bias is not None and not wide:
-        product = _fit_bias(builder, product)
+        product = _fit_bias(builder, product, builder.quant(result).scale[0])
     names = [product.x, _weights_constant(builder, product)]
     if product.bias is not None:
         unit = _unit(builder, product)
@@ -213,19 +220,25 @@ def _weights_constant(builder: Builder, product: Product) -> str:
     return builder.add_constant(f"{product.weights_name}/{product.node.name}", product.weights, product.quant)
 
 
-def _fit_bias(builder: Builder, product: Product) -> Product:
-    """Coarser weight scales for channels whose bias would not fit: those weights are next to nothing beside the bias."""
+def _fit_bias(builder: Builder, product: Product, output_scale: float) -> Product:
+    """Coarser weight scales (by powers of two) for channels whose bias is out of proportion to their weights."""
     assert product.bias is not None
     count = product.weights.shape[product.channel_axis]
-    ratio = np.abs(product.bias / _unit(builder, product)).reshape(-1, count).max(axis=0)
-    excess = np.ceil(np.log2(np.maximum(ratio / _LARGEST_BIAS, 1.0))).astype(np.int64)
+    unit = _unit(builder, product)
+    bias = np.abs(product.bias / unit).reshape(-1, count).max(axis=0)
+    ratio = unit.reshape(-1, count)[0] / output_scale
+    excess = np.ceil(np.log2(np.maximum(bias / _LARGEST_BIAS, 1.0)))
+    if not all(arith.is_power_of_two(float(value)) for value in ratio):  # those are shifted, exactly as they are
+        wanted = np.ceil(np.log2(np.maximum(bias / _PRECISE_BIAS, 1.0)))
+        allowed = np.floor(np.log2(np.maximum(_FINE_STEP / ratio, 1.0)))
+        excess = np.maximum(excess, np.minimum(wanted, allowed))
     if not excess.any():
         return product
     scale = np.array(np.broadcast_to(np.asarray(product.quant.scale, np.float64), (count,)))
     points = np.broadcast_to(np.asarray(product.quant.zero_point, np.int64), (count,))
     data = np.moveaxis(product.weights.astype(np.int64), product.channel_axis, 0).copy()
     for channel in np.flatnonzero(excess):
-        factor = 2.0 ** int(excess[channel])
+        factor = 2.0 ** float(excess[channel])
         data[channel] = np.rint((data[channel] - points[channel]) / factor) + points[channel]
         scale[channel] *= factor
     weights = np.ascontiguousarray(np.moveaxis(data, 0, product.channel_axis)).astype(product.weights.dtype)
