@@ -80,6 +80,25 @@ def test_shapes(requant, tmp_path):
     run_cases({name: random_case(rng, requant=requant, **shape) for name, shape in SHAPES.items()}, tmp_path)
 
 
+@pytest.mark.parametrize("weight_bytes", [1, 2])
+@pytest.mark.parametrize("requant", ["shift", "shifts", "scale"])
+def test_int16_shapes(requant, weight_bytes, tmp_path):
+    rng = np.random.default_rng(17)
+    cases = {}
+    for name, shape in SHAPES.items():
+        zero_point = 0 if requant != "scale" else -300
+        cases[name] = random_case(
+            rng, requant=requant, element_bytes=2, weight_bytes=weight_bytes, zero_point=zero_point, **shape
+        )
+    cases["extreme"] = random_case(
+        rng, requant=requant, element_bytes=2, weight_bytes=weight_bytes, extreme=True, **SHAPES["3x3 64 channels"]
+    )
+    cases["clipped"] = random_case(
+        rng, requant=requant, element_bytes=2, weight_bytes=weight_bytes, low=-5, high=3000, zero_point=6, channels=9
+    )
+    run_cases(cases, tmp_path)
+
+
 def test_zero_points_and_bounds(tmp_path):
     rng = np.random.default_rng(8)
     cases = {}

@@ -1,4 +1,4 @@
-"""Convolution int8 -> int8, any kernel, stride, dilation and grouping; a dense layer is the 1x1 case of one pixel.
+"""Convolution in int8 or int16, any kernel, stride, dilation and grouping; a dense layer is the 1x1 case of one pixel.
 
 Loops: block of 16 output channels / row / pixel. A pixel's multiply-accumulates are unrolled as planned by stream.py;
 where that is too much code, runs of 16-channel windows become hardware loops (conv_body.py holds both bodies).
@@ -31,16 +31,18 @@ _STACK_FOR_CORRECTION = 1600
 
 
 def fold_weight_zero(spec: ConvSpec) -> tuple[np.ndarray, int]:
-    """Weights and their zero point, as weights without one where the differences fit 8 bits."""
+    """Weights and their zero point, as weights without one where the differences fit the activations' type."""
     shifted = spec.weights.astype(np.int64) - spec.weight_zero
-    if shifted.min() >= -128 and shifted.max() <= 127:
-        return shifted.astype(np.int8), 0
+    limits = np.iinfo(np.int8 if spec.element_bytes == 1 else np.int16)
+    if shifted.min() >= limits.min and shifted.max() <= limits.max:
+        return shifted.astype(limits.dtype), 0
     return spec.weights, spec.weight_zero
 
 
 def accumulator_bound(spec: ConvSpec) -> int:
-    """Largest |accumulator| for any int8 input, over all channels."""
-    magnitude = np.abs(spec.weights.astype(np.int64) - spec.weight_zero).sum(axis=(1, 2, 3)) * 128
+    """Largest |accumulator| for any input of the type, over all channels."""
+    largest = 1 << (8 * spec.element_bytes - 1)
+    magnitude = np.abs(spec.weights.astype(np.int64) - spec.weight_zero).sum(axis=(1, 2, 3)) * largest
     return int((magnitude + np.abs(np.asarray(spec.bias, np.int64))).max())
 
 
@@ -62,25 +64,28 @@ class _Plan:
 
     def __init__(self, spec: ConvSpec) -> None:
         self.spec = spec
-        if spec.weights.dtype != np.int8 or spec.weights.ndim != 4 or spec.weights.size == 0:
-            raise Unsupported("weights are not int8 [O, KH, KW, I / groups]")
+        size = spec.element_bytes
+        if spec.weights.dtype not in (np.int8, np.int16)[:size] or spec.weights.ndim != 4 or spec.weights.size == 0:
+            raise Unsupported("weights are not int8 (int16 with int16 activations) [O, KH, KW, I / groups]")
+        if spec.in_pitch % size or spec.out_pitch % size:
+            raise Unsupported("pitches are no multiple of the element size")
         if spec.out_channels % spec.groups:
             raise Unsupported("output channels are no multiple of the groups")
-        if isinstance(spec.requant, arith.WideScale):
+        if isinstance(spec.requant, arith.WideScale) and size == 1:
             raise Unsupported("WideScale is for wider outputs")
         self.weights, self.weight_zero = fold_weight_zero(spec)
         self.bound = accumulator_bound(spec) if spec.bound is None else spec.bound
-        if max(self.bound, accumulator_bound(spec)) >= 2**31:
+        if max(self.bound, accumulator_bound(spec), self._raw_bound()) >= 2 ** (31 if size == 1 else 62):
             raise Unsupported("accumulators may leave 32 bits")
-        self.blocks = blocks(self.weights, spec.groups)
+        self.blocks = blocks(self.weights, spec.groups, spec.lanes)
         channels = self.blocks[0].weights.shape[3]
-        self.aligned = spec.in_pitch % LANES == 0 and all(b.first_input % LANES == 0 for b in self.blocks)
+        self.aligned = spec.in_pitch % LANES == 0 and all(b.first_input % spec.lanes == 0 for b in self.blocks)
         self.windows = input_windows(
-            spec.kernel_h, spec.kernel_w, channels, spec.in_pitch, spec.dilation_w, aligned=self.aligned
+            spec.kernel_h, spec.kernel_w, channels, spec.in_pitch, spec.dilation_w, aligned=self.aligned, size=size
         )
         self.pixel_step = spec.stride_w * spec.in_pitch
         self.steps = advances(self.windows, self.pixel_step)
-        self.stores = plan_stores(spec.out_channels, spec.out_pitch, spec.out_width)
+        self.stores = plan_stores(size * spec.out_channels, spec.out_pitch, spec.out_width)
         self.epilogue = self._epilogue()
         if isinstance(self.epilogue, ScaleEpilogue) and self.epilogue.scale.split > 15:
             raise Unsupported("accumulators too wide for 16-bit factors")
@@ -90,6 +95,14 @@ class _Plan:
             raise Unsupported("too many window shapes for the weight zero point's sums")
         if self.weight_zero and self.offsets:
             raise Unsupported("grouped convolution with a weight zero point")
+        if self.weight_zero and size == 2:
+            raise Unsupported("16-bit weights with a zero point that does not fold into them")
+
+    def _raw_bound(self) -> int:
+        """Largest sum of products before the weight zero point's correction."""
+        spec = self.spec
+        total = np.abs(self.weights.astype(np.int64)).sum(axis=(1, 2, 3)) << (8 * spec.element_bytes - 1)
+        return int((total + np.abs(np.asarray(spec.bias, np.int64))).max())
 
     @property
     def offsets(self) -> bool:
@@ -107,7 +120,13 @@ class _Plan:
         spec = self.spec
         if not self.weight_zero:
             return choose_epilogue(
-                spec.requant, spec.zero_point, spec.low, spec.high, self.bound, spec.out_channels
+                spec.requant,
+                spec.zero_point,
+                spec.low,
+                spec.high,
+                self.bound,
+                spec.out_channels,
+                spec.element_bytes,
             )
         scale = as_scale(spec.requant, self.bound, spec.out_channels)
         return ScaleEpilogue(scale, spec.zero_point, spec.low, spec.high, self.bound)
@@ -117,7 +136,7 @@ class _Plan:
         if self.aligned:
             return 0.0
         pixels = np.arange(min(self.spec.out_width, LANES)) * self.pixel_step + window.offset
-        starts = np.array([block.first_input for block in self.blocks])
+        starts = np.array([self.spec.element_bytes * block.first_input for block in self.blocks])
         return float(np.mean((pixels + starts[:, None]) % LANES != 0))
 
 
@@ -138,26 +157,28 @@ def conv_kernel(spec: ConvSpec, *, hardware_loops: bool = True) -> PieKernel:
     text = function.text()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.in_channels}_{spec.out_channels}"
-    symbol = f"espgen_pie_conv_{shape}_w{spec.out_width}_{digest}"
+    symbol = f"espgen_pie_conv{8 * spec.element_bytes}_{shape}_w{spec.out_width}_{digest}"
     return PieKernel(symbol, text.replace(_UNNAMED, symbol), _params(plan, body), function, _overread(plan, body))
 
 
 def _body(plan: _Plan) -> PixelBody:
     macs = sum(len(window.lanes) for window in plan.windows)
+    kind = f"s{8 * plan.spec.element_bytes}"
     if macs + len(plan.windows) <= MOST_UNROLLED:
-        return UnrolledBody(plan.windows, plan.epilogue)
-    return LoopedBody(plan.windows, plan.epilogue)
+        return UnrolledBody(plan.windows, plan.epilogue, kind)
+    return LoopedBody(plan.windows, plan.epilogue, kind)
 
 
 def _summary(plan: _Plan) -> str:
     spec = plan.spec
     form = "shift" if isinstance(plan.epilogue, ShiftEpilogue) else "scale"
+    kind = f"int{8 * spec.element_bytes}"
     macs = sum(len(window.lanes) for window in plan.windows)
     return (
-        f"{_UNNAMED}: convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} dilation "
+        f"{_UNNAMED}: {kind} convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} dilation "
         f"{spec.dilation_h}x{spec.dilation_w}, {spec.in_channels} -> {spec.out_channels} channels, {spec.groups} "
         f"group(s), {spec.out_width} pixels per row\n"
-        f"{macs} multiply-accumulates of 16 lanes per pixel and block, {len(plan.windows)} input loads, "
+        f"{macs} multiply-accumulates of {spec.lanes} lanes per pixel and block, {len(plan.windows)} input loads, "
         f"requantization by {form}\n"
         "a0 out_rows, a1 in_rows, a2 params, a3 rows"
     )
@@ -188,10 +209,11 @@ def _function(plan: _Plan, hardware_loops: bool) -> tuple[Function, PixelBody]:
 def _params(plan: _Plan, body: PixelBody) -> bytes:
     """Header (masks of the weight zero point), then one record per block."""
     spec = plan.spec
-    bias = padded(plan.epilogue.bias(np.asarray(spec.bias, np.int64)), np.int32, LANES * len(plan.blocks))
+    lanes, wide = spec.lanes, np.int32 if spec.element_bytes == 1 else np.int64
+    bias = padded(plan.epilogue.bias(np.asarray(spec.bias, np.int64)), wide, lanes * len(plan.blocks))
     records = [header(plan.windows, plan.weight_zero)]
     for number, block in enumerate(plan.blocks):
-        records.append(_record(plan, body, number, block, bias[number * LANES : (number + 1) * LANES]))
+        records.append(_record(plan, body, number, block, bias[number * lanes : (number + 1) * lanes]))
     return b"".join(records)
 
 
@@ -200,15 +222,15 @@ def _record(plan: _Plan, body: PixelBody, number: int, block: Block, bias: np.nd
     ordered = np.zeros_like(vectors)
     ordered[list(body.order)] = vectors
     held, pixel = plan.epilogue.pack(number)
-    start = np.array([block.first_input, 0, 0, 0], "<i4").tobytes() if plan.offsets else b""
-    return start + held + ordered.tobytes() + bias.astype("<i4").tobytes() + pixel
+    start = np.array([block.first_input * plan.spec.element_bytes, 0, 0, 0], "<i4").tobytes() if plan.offsets else b""
+    return start + held + ordered.tobytes() + bias.tobytes() + pixel
 
 
 def _overread(plan: _Plan, body: PixelBody) -> int:
     """Bytes a call may read past the last input byte it needs."""
     spec = plan.spec
     end = max(
-        window.offset + window.lanes[-1][0] + 1 for window in plan.windows
+        window.offset + spec.element_bytes * (window.lanes[-1][0] + 1) for window in plan.windows
     ) + plan.pixel_step * (spec.out_width - 1)
     reach = max(window.offset + LANES for window in plan.windows) + plan.pixel_step * (spec.out_width - 1)
     ahead = max((plan.windows[i].offset for i in range(body.primed)), default=0) + LANES

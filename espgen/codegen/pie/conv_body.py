@@ -15,8 +15,8 @@ from espgen.codegen.pie.stream import Stream, plan_stream
 _BIAS_BYTES = 4 * LANES
 _WEIGHTS = (Q(0), Q(1))
 _INPUTS = (Q(2), Q(3))
-_EPILOGUE = (_WEIGHTS[0], _INPUTS[0], _WEIGHTS[1], _INPUTS[1], Q(4), Q(5))
-"""Registers an epilogue may overwrite, in its order: the result first, then window 0's."""
+_EPILOGUE = (*_WEIGHTS, *_INPUTS, Q(4), Q(5))
+"""Registers an epilogue may overwrite, in its order: the result first, window 0's third."""
 
 Store = Callable[[Q], None]
 
@@ -58,10 +58,11 @@ def _add(f: Function, register: X, value: int, temporary: X) -> None:
 class UnrolledBody:
     """Every multiply-accumulate of the pixel in line, in a hardware loop over the row's pixels."""
 
-    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue) -> None:
+    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str = "s8") -> None:
         self._windows, self._epilogue = windows, epilogue
+        self._mac = f"esp.vsmulas.{kind}.qacc"
         taken = 4 if len(windows) > 1 else 3
-        taken = max(taken, epilogue.clobbered) if not epilogue.keeps_inputs else taken
+        taken = taken if epilogue.keeps_inputs else max(taken, epilogue.clobbered)
         free = [Q(number) for number in range(taken, 8)]
         self._held = tuple(free[: epilogue.held])
         self._residents = tuple(free[epilogue.held :])
@@ -121,12 +122,12 @@ class UnrolledBody:
             value = _INPUTS[mac.window % 2]
             if mac.loads_weight is not None:
                 target = _WEIGHTS[mac.loads_weight % 2]
-                f("esp.vsmulas.s8.qacc.ld.incp", target, weights, weight, value, mac.lane)
+                f(f"{self._mac}.ld.incp", target, weights, weight, value, mac.lane)
             elif mac.loads_window is not None:
                 number = mac.loads_window
                 pointer = self._pointers.of(self._windows[number].row)
                 f(
-                    "esp.vsmulas.s8.qacc.ld.incp",
+                    f"{self._mac}.ld.incp",
                     _INPUTS[number % 2],
                     pointer,
                     weight,
@@ -136,7 +137,7 @@ class UnrolledBody:
                     extra=self._pointers.extra(number),
                 )
             else:
-                f("esp.vsmulas.s8.qacc", weight, value, mac.lane)
+                f(self._mac, weight, value, mac.lane)
             for number in mac.then_loads:
                 self._pointers.load(f, number, _INPUTS[number % 2])
 
@@ -144,8 +145,10 @@ class UnrolledBody:
 class LoopedBody:
     """Runs of full windows as hardware loops of two windows each; the pixels of a row in a branch loop."""
 
-    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue) -> None:
+    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str = "s8") -> None:
         self._windows, self._epilogue = windows, epilogue
+        self._mac = f"esp.vsmulas.{kind}.qacc"
+        self._lanes = LANES if kind == "s8" else LANES // 2
         self._count = sum(len(window.lanes) for window in windows)
         self._held = (Q(7),)[: epilogue.held]
         self.order = tuple(range(self._count))
@@ -187,9 +190,9 @@ class LoopedBody:
             if rounds >= 2:
                 with f.loop(rounds, self._rounds):
                     self._window(f, weights, number, done)
-                    self._window(f, weights, number + 1, done + LANES)
+                    self._window(f, weights, number + 1, done + self._lanes)
                 number += 2 * rounds
-                done += 2 * LANES * rounds
+                done += 2 * self._lanes * rounds
             else:
                 self._window(f, weights, number, done)
                 done += len(self._windows[number].lanes)
@@ -199,7 +202,7 @@ class LoopedBody:
         """Full windows from `first` on whose loads all advance by 16."""
         rides = self._pointers.rides()
         length = 0
-        while first + length < len(self._windows) and len(self._windows[first + length].lanes) == LANES:
+        while first + length < len(self._windows) and len(self._windows[first + length].lanes) == self._lanes:
             length += 1
             if not rides[first + length - 1]:
                 break
@@ -214,8 +217,8 @@ class LoopedBody:
             index = done + place
             weight = _WEIGHTS[index % 2]
             if index + 2 < self._count:
-                f("esp.vsmulas.s8.qacc.ld.incp", weight, weights, weight, _INPUTS[number % 2], lane)
+                f(f"{self._mac}.ld.incp", weight, weights, weight, _INPUTS[number % 2], lane)
             else:
-                f("esp.vsmulas.s8.qacc", weight, _INPUTS[number % 2], lane)
+                f(self._mac, weight, _INPUTS[number % 2], lane)
             if following is not None and place == 0 and len(lanes) > 1:
                 self._pointers.load(f, following, _INPUTS[following % 2])

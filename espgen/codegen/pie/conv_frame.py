@@ -48,12 +48,11 @@ class ConvFrame:
     def __init__(self, f: Function, geometry: Geometry, body: PixelBody, epilogue: Epilogue, stores: Stores) -> None:
         self.f, self.geometry, self.body, self.epilogue, self.stores = f, geometry, body, epilogue, stores
         f.configure(A5, misaligned_loads=geometry.misaligned_loads, misaligned_stores=stores.misaligned)
-        pool = Pool(exclude=(A0, A1, A2, A3))
-        self.out_rows, self.in_rows, self.params, self.rows = (pool.plain() for _ in range(4))
-        for kept, argument in zip((self.out_rows, self.in_rows, self.params, self.rows), (A0, A1, A2, A3), strict=True):
-            f("mv", kept, argument)
-            pool.give_back(argument)
-        self.pool = pool
+        # The arguments are read once per block or row: their registers are worth more than a load.
+        self.arguments = f.scratch(16)
+        for place, argument in enumerate((A0, A1, A2, A3)):
+            f("sw", argument, self.arguments + 4 * place, SP)
+        pool = Pool()
         self.record, self.blocks, self.pixel = pool.plain(), pool.plain(), pool.plain()
         self.row, self.out_cursor, self.in_cursor, self.out_offset = (pool.plain() for _ in range(4))
         self.weights, self.out = pool.take(), pool.take()
@@ -86,9 +85,9 @@ class ConvFrame:
 
     def _start_rows(self) -> None:
         f = self.f
-        f("mv", self.row, self.rows)
-        f("mv", self.out_cursor, self.out_rows)
-        f("mv", self.in_cursor, self.in_rows)
+        f("lw", self.out_cursor, self.arguments, SP)
+        f("lw", self.in_cursor, self.arguments + 4, SP)
+        f("lw", self.row, self.arguments + 12, SP)
 
     def _advance_rows(self) -> None:
         f = self.f
@@ -101,19 +100,19 @@ class ConvFrame:
         sums = self.epilogue.correction
         f.comment("-zw * sum x of every pixel of the row")
         self.pointers.start_row(f, self.in_cursor, geometry.dilation_h, None)
+        f("lw", self.weights, self.arguments + 8, SP)
         f("addi", sums, SP, self.sums_offset)
         emit_sums(
-            f, self.pointers, self.params, self.weights, sums, self.out, self.pixel, geometry.out_width
+            f, self.pointers, self.weights, sums, self.out, self.pixel, geometry.out_width
         )
 
     def _all_blocks(self, rows: object) -> None:
         f, stores = self.f, self.stores
         assert callable(rows)
-        if self.geometry.header_bytes:
-            f("addi", self.record, self.params, self.geometry.header_bytes)
-        else:
-            f("mv", self.record, self.params)
+        f("lw", self.record, self.arguments + 8, SP)
         f("li", self.out_offset, 0)
+        if self.geometry.header_bytes:
+            f("addi", self.record, self.record, self.geometry.header_bytes)
         if stores.full_blocks:
             with f.repeat(stores.full_blocks, self.blocks):
                 self._start_block()

@@ -30,14 +30,13 @@ def header(windows: tuple[Window, ...], weight_zero: int) -> bytes:
 
 
 def emit_sums(
-    f: Function, pointers: RowPointers, params: X, cursor: X, sums: X, value: X, counter: X, width: int
+    f: Function, pointers: RowPointers, params: X, sums: X, value: X, counter: X, width: int
 ) -> None:
-    """Write -zw * sum x of `width` pixels from `sums` on. `cursor` is a copy of the params pointer to spend."""
+    """Write -zw * sum x of `width` pixels from `sums` on. `params` points to the header and is spent."""
     windows = pointers.windows
     shapes = mask_shapes(windows)
-    f("mv", cursor, params)
     for number in range(len(shapes)):
-        f("esp.vld.128.ip", Q(_FIRST_MASK + number), cursor, 16, note="zw in the lanes that count")
+        f("esp.vld.128.ip", Q(_FIRST_MASK + number), params, 16, note="zw in the lanes that count")
     with f.loop(width, counter):
         f("esp.zero.xacc")
         pointers.load(f, 0, _INPUTS[0])

@@ -15,12 +15,14 @@ import numpy as np
 
 from espgen import arith
 from espgen.codegen.pie.asm import Function
+from espgen.codegen.pie.epilogue_wide import WideEpilogue
 from espgen.codegen.pie.packing import LANES, padded
 from espgen.codegen.pie.registers import SP, Pool, Q, X
 from espgen.errors import EspgenError
 
 _PARTS = ("l.l", "l.h", "h.l", "h.h")
-_INT8 = (-128, 127)
+_LIMITS = {1: (-128, 127), 2: (-32768, 32767)}
+_INT8 = _LIMITS[1]
 
 
 class Epilogue(Protocol):
@@ -57,7 +59,7 @@ class Epilogue(Protocol):
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
         """Code after the last multiply-accumulate; returns the register of the outputs. `filler` emits one useful
-        instruction that may overwrite registers[1]; it is called at most once, else the caller does."""
+        instruction that may overwrite registers[2]; it is called at most once, else the caller does."""
 
 
 def bias_rewinds(rewind: int) -> bool:
@@ -86,6 +88,8 @@ def as_scale(requant: arith.Requant, bound: int, channels: int) -> arith.Scale:
     if not isinstance(requant, arith.Shift):
         raise EspgenError("kernel generator: 8-bit outputs take Shift or Scale")
     split = max(0, bound.bit_length() - 15)
+    if split > 14:
+        raise EspgenError("accumulators too wide for 16-bit factors")
     shifts = requant.shift if len(requant.shift) > 1 else requant.shift * channels
     dead = [shift > 62 for shift in shifts]
     return arith.Scale(
@@ -101,7 +105,7 @@ class ShiftEpilogue:
     """y = clip(z + rne(acc / 2^s)) with an even z folded into the bias, or an odd one next to it.
 
     `add` is what is added after rounding (-1, 0 or 1: the odd part of z). The 8-bit saturation before it must not show:
-    add = 1 needs low > -128, add = -1 needs high < 127.
+    add = 1 needs low > -128, add = -1 needs high < 127. With `size` 2 the same for 8 lanes of int16.
     """
 
     shift: tuple[int, ...]
@@ -109,6 +113,7 @@ class ShiftEpilogue:
     add: int
     low: int
     high: int
+    size: int = 1
     held: int = 0
     clobbered: int = 1
     keeps_inputs: bool = True
@@ -129,15 +134,16 @@ class ShiftEpilogue:
         """The block's shifts, one byte per channel, where channels differ."""
         if not self.held:
             return b"", b""
-        part = self.shift[block * LANES : (block + 1) * LANES]
-        return padded(part, np.uint8, LANES).tobytes(), b""
+        lanes = LANES // self.size
+        part = self.shift[block * lanes : (block + 1) * lanes]
+        return padded(part, np.uint8 if self.size == 1 else np.uint16, lanes).tobytes(), b""
 
     def setup(self, f: Function, pool: Pool) -> None:
         """Shift amount and bounds into registers."""
         values = {"shift": self.shift[0]} if not self.held else {}
         if self.add:
             values["add"] = self.add
-        if (self.low, self.high) != _INT8:
+        if (self.low, self.high) != _LIMITS[self.size]:
             values |= {"low": self.low, "high": self.high}
         for name, value in values.items():
             self._scalars[name] = pool.take()
@@ -146,21 +152,21 @@ class ShiftEpilogue:
     def start_block(self, f: Function, record: X, held: tuple[Q, ...], constants: int) -> None:
         """Load the shifts."""
         if self.held:
-            f("esp.vld.128.ip", held[0], record, 16, note="shifts of the 16 channels")
+            f("esp.vld.128.ip", held[0], record, 16, note="shifts of the channels")
 
     def emit(
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
         """Round, saturate, clip."""
-        out = registers[0]
+        out, kind = registers[0], f"s{8 * self.size}"
         if self.held:
-            f("esp.srcmb.s8.q.qacc", out, held[0], 1)
+            f(f"esp.srcmb.{kind}.q.qacc", out, held[0], 1)
         else:
-            f("esp.srcmb.s8.qacc", out, self._scalars["shift"], 1)
+            f(f"esp.srcmb.{kind}.qacc", out, self._scalars["shift"], 1)
         if self.add:
-            f("esp.vsadds.s8", out, out, self._scalars["add"], note="odd part of the zero point")
+            f(f"esp.vsadds.{kind}", out, out, self._scalars["add"], note="odd part of the zero point")
         if "low" in self._scalars:
-            f("esp.vsat.s8", out, out, self._scalars["low"], self._scalars["high"])
+            f(f"esp.vsat.{kind}", out, out, self._scalars["low"], self._scalars["high"])
         return out
 
 
@@ -246,7 +252,7 @@ class ScaleEpilogue:
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
         """Split, multiply, round, add, clip, pack."""
-        a, b, c, d, e, ones = registers
+        a, c, b, d, e, ones = registers
         scratch, constants = self._scalars["scratch"], self._scalars["constants"]
         for part, step in zip(_PARTS, (16, 16, 16, -48), strict=True):
             f(f"esp.st.qacc.{part}.128.ip", scratch, step)
@@ -282,7 +288,7 @@ class ScaleEpilogue:
 
     def _emit_single(self, f: Function, registers: tuple[Q, ...], filler: Callable[[], None] | None) -> Q:
         """split = 0: the accumulator is its own upper factor."""
-        a, b, c, d, e, _ = registers
+        a, c, b, d, e, _ = registers
         scratch, constants = self._scalars["scratch"], self._scalars["constants"]
         self._load_correction(f, d, 0)
         f("esp.vld.128.ip", a, scratch, 16)
@@ -344,27 +350,35 @@ class ScaleEpilogue:
 
 
 def choose_epilogue(
-    requant: arith.Requant, zero_point: int, low: int, high: int, bound: int, channels: int
+    requant: arith.Requant, zero_point: int, low: int, high: int, bound: int, channels: int, size: int = 1
 ) -> Epilogue:
-    """The cheapest epilogue that is exact for these numbers."""
+    """The cheapest epilogue that is exact for these numbers; `size` is the bytes of an output.
+
+    Raises EspgenError where there is none.
+    """
     if isinstance(requant, arith.Shift):
         shifts = requant.shift if len(requant.shift) > 1 else requant.shift * channels
         # A channel whose accumulators never reach half of 2^s gives 0, whatever the shift is beyond that.
         limit = bound.bit_length() + 1
         shifts = tuple(min(shift, limit) for shift in shifts)
-        add = _odd_part(zero_point, low, high)
+        add = _odd_part(zero_point, low, high, _LIMITS[size])
         fold = zero_point - (add or 0)
         reach = bound + (abs(fold) << max(shifts))
-        if add is not None and max(shifts) <= 31 and reach < 2**31:
-            return ShiftEpilogue(shifts, fold, add, low, high)
+        most = 31 if size == 1 else 62
+        if add is not None and max(shifts) <= most and reach < 2**most:
+            return ShiftEpilogue(shifts, fold, add, low, high, size)
+    if size == 2:
+        if not isinstance(requant, arith.WideScale):
+            raise EspgenError("16-bit outputs take WideScale, or Shift with an even zero point or narrower bounds")
+        return WideEpilogue(requant, zero_point, low, high, bound)
     scale = as_scale(requant, bound, channels)
     return ScaleEpilogue(scale, zero_point, low, high, bound)
 
 
-def _odd_part(zero_point: int, low: int, high: int) -> int | None:
+def _odd_part(zero_point: int, low: int, high: int, limits: tuple[int, int]) -> int | None:
     """What to add after rounding so that the part before it is even; None where saturation would show."""
     if zero_point % 2 == 0:
         return 0
-    if low > -128:
+    if low > limits[0]:
         return 1
-    return -1 if high < 127 else None
+    return -1 if high < limits[1] else None

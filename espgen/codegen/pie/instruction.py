@@ -27,7 +27,7 @@ Operand = Q | X | int | Label
 
 SCALAR: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(("add", "sub", "and", "or", "xor", "sll", "srl", "sra", "mul", "slt", "sltu"), "dss"),
+        **dict.fromkeys(("add", "sub", "and", "or", "xor", "sll", "srl", "sra", "mul", "mulh", "slt", "sltu"), "dss"),
         **dict.fromkeys(("addi", "andi", "ori", "xori", "slti", "sltiu"), "dsi"),
         **dict.fromkeys(("slli", "srli", "srai"), "dsh"),
         **dict.fromkeys(("lw", "lh", "lhu", "lb", "lbu"), "dis"),
@@ -211,7 +211,7 @@ def _roles(mnemonic: str) -> tuple[tuple[bool, bool, bool], ...]:
 def _effects(mnemonic: str, operands: tuple[Operand, ...]) -> tuple[frozenset[Operand], ...]:
     form = SCALAR.get(mnemonic)
     if form is not None:
-        slow = mnemonic in _LOADS or mnemonic == "mul"
+        slow = mnemonic in _LOADS or mnemonic in ("mul", "mulh")
         roles = tuple((letter == "s", letter == "d", letter == "d" and slow) for letter in form)
     else:
         roles = _roles(mnemonic)

@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 LANES = 16
+"""Bytes of a PIE register, and lanes of 8 bits in it."""
+
+
+Weights = npt.NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Window:
     Attributes:
         row: filter row ky, so which row pointer it uses.
         offset: bytes from the pointer of the pixel.
-        lanes: (lane, kx, channel) of every byte that meets a weight, lanes ascending.
+        lanes: (lane, kx, channel) of every element that meets a weight, lanes ascending.
     """
 
     row: int
@@ -26,20 +30,21 @@ class Window:
 
 
 def input_windows(
-    kernel_h: int, kernel_w: int, channels: int, pitch: int, dilation_w: int, *, aligned: bool
+    kernel_h: int, kernel_w: int, channels: int, pitch: int, dilation_w: int, *, aligned: bool, size: int = 1
 ) -> tuple[Window, ...]:
     """Cover the bytes one output pixel reads with as few 16-byte loads as a left-to-right sweep finds.
 
-    With `aligned` every load starts at a multiple of 16 from the pixel; else at the first byte not yet covered.
+    Elements have `size` bytes, and `pitch` is a multiple of that. With `aligned` every load starts at a multiple of
+    16 from the pixel; else at the first byte not yet covered.
     """
     needed = [
-        (kx * dilation_w * pitch + channel, kx, channel) for kx in range(kernel_w) for channel in range(channels)
+        (kx * dilation_w * pitch + channel * size, kx, channel) for kx in range(kernel_w) for channel in range(channels)
     ]
     row: list[tuple[int, tuple[tuple[int, int, int], ...]]] = []
     while needed:
         start = needed[0][0] // LANES * LANES if aligned else needed[0][0]
         inside = [entry for entry in needed if entry[0] < start + LANES]
-        row.append((start, tuple((byte - start, kx, channel) for byte, kx, channel in inside)))
+        row.append((start, tuple(((byte - start) // size, kx, channel) for byte, kx, channel in inside)))
         needed = needed[len(inside) :]
     return tuple(Window(ky, start, lanes) for ky in range(kernel_h) for start, lanes in row)
 
@@ -59,19 +64,19 @@ def advances(windows: tuple[Window, ...], pixel_step: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Block:
-    """Sixteen output channels: where their inputs start, and their weights.
+    """As many output channels as a register has lanes: where their inputs start, and their weights.
 
     Attributes:
         first_input: first input channel they read.
-        weights: int8 [16, kernel_h, kernel_w, channels], zero for outputs and groups that are not there.
+        weights: int8 or int16 [lanes, kernel_h, kernel_w, channels], zero for outputs and groups that are not there.
     """
 
     first_input: int
-    weights: npt.NDArray[np.int8]
+    weights: Weights
 
 
-def blocks(weights: npt.NDArray[np.int8], groups: int) -> tuple[Block, ...]:
-    """Split a filter bank [outputs, kernel_h, kernel_w, inputs / groups] into blocks of 16 outputs.
+def blocks(weights: Weights, groups: int, lanes: int = LANES) -> tuple[Block, ...]:
+    """Split a filter bank [outputs, kernel_h, kernel_w, inputs / groups] into blocks of `lanes` outputs.
 
     All blocks read the same number of input channels: those of the groups their outputs belong to, rounded up to
     the widest block. Groups smaller than a block make its weights block-diagonal.
@@ -79,26 +84,27 @@ def blocks(weights: npt.NDArray[np.int8], groups: int) -> tuple[Block, ...]:
     outputs, kernel_h, kernel_w, per_group = weights.shape
     group_outputs = outputs // groups
     spans = []
-    for first in range(0, outputs, LANES):
-        last = min(first + LANES, outputs) - 1
+    for first in range(0, outputs, lanes):
+        last = min(first + lanes, outputs) - 1
         spans.append((first // group_outputs * per_group, (last // group_outputs + 1) * per_group))
     channels = max(end - start for start, end in spans)
     result = []
     for number, (start, _) in enumerate(spans):
         start = min(start, per_group * groups - channels)
-        packed = np.zeros((LANES, kernel_h, kernel_w, channels), np.int8)
-        for lane, output in enumerate(range(number * LANES, min((number + 1) * LANES, outputs))):
+        packed = np.zeros((lanes, kernel_h, kernel_w, channels), weights.dtype)
+        for lane, output in enumerate(range(number * lanes, min((number + 1) * lanes, outputs))):
             at = output // group_outputs * per_group - start
             packed[lane, :, :, at : at + per_group] = weights[output]
         result.append(Block(start, packed))
     return tuple(result)
 
 
-def weight_vectors(block: Block, windows: tuple[Window, ...]) -> npt.NDArray[np.int8]:
-    """Weights [macs, 16] in the order of the multiply-accumulates: windows in order, their lanes in order."""
+def weight_vectors(block: Block, windows: tuple[Window, ...]) -> Weights:
+    """Weights [macs, lanes] in the order of the multiply-accumulates: windows in order, their lanes in order."""
     taps = [(window.row, kx, channel) for window in windows for _, kx, channel in window.lanes]
     rows, columns, channels = (list(axis) for axis in zip(*taps, strict=True))
-    return np.ascontiguousarray(block.weights[:, rows, columns, channels].T)
+    vectors: Weights = np.ascontiguousarray(block.weights[:, rows, columns, channels].T)
+    return vectors
 
 
 def padded(values: npt.ArrayLike, dtype: type, count: int, fill: int = 0) -> npt.NDArray[np.int64]:

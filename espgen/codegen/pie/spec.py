@@ -13,21 +13,20 @@ from espgen.codegen.pie.asm import Function
 
 @dataclass(frozen=True, eq=False)
 class ConvSpec:
-    """A convolution, int8 in and out: y = requant(sum (w - weight_zero) * x + bias), clipped to [low, high].
+    """A convolution, int8 (or int16) in and out: y = requant(sum (w - weight_zero) * x + bias), clipped to [low, high].
 
     Attributes:
-        weights: int8 [out_channels, kernel_h, kernel_w, in_channels / groups].
+        weights: int8 [out_channels, kernel_h, kernel_w, in_channels / groups]; int16 also for int16 activations.
         bias: [out_channels], the input's zero point already folded in: bias - zx * sum (w - weight_zero).
-        requant: Shift or Scale of the output.
+        requant: Shift or Scale of the output (Shift or WideScale for int16).
         out_width: output pixels per row.
         in_pitch: bytes from one input pixel to the next.
         out_pitch: bytes from one output pixel to the next.
         bound: largest |accumulator| that can occur, any channel.
-        in_low: smallest input value that occurs.
-        in_high: largest input value that occurs.
+        element_bytes: 1 for int8 activations, 2 for int16 ones (low and high are to be given then).
     """
 
-    weights: npt.NDArray[np.int8]
+    weights: npt.NDArray[np.int8] | npt.NDArray[np.int16]
     bias: npt.NDArray[np.int64]
     requant: arith.Requant
     out_width: int
@@ -43,6 +42,12 @@ class ConvSpec:
     low: int = -128
     high: int = 127
     bound: int | None = None
+    element_bytes: int = 1
+
+    @property
+    def lanes(self) -> int:
+        """Output channels computed together."""
+        return 16 // self.element_bytes
 
     @property
     def out_channels(self) -> int:
