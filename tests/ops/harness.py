@@ -70,56 +70,78 @@ def storage_of(graph: Graph, variant: Variant) -> Mapping[str, Storage]:
 
 
 class Buffer:
-    """A value's storage between guards, garbage wherever no element and no halo lies."""
+    """A value's storage and its padding row, garbage wherever no element and no halo lies.
 
-    def __init__(self, storage: Storage, dtype: DType, zero_point: int, rng: np.random.Generator) -> None:
+    Between guards in one piece of memory; or, `exact`, each allocated by malloc in its own size, which is what
+    AddressSanitizer watches.
+    """
+
+    def __init__(self, storage: Storage, dtype: DType, zero_point: int, rng: np.random.Generator, exact: bool) -> None:
         self.storage, self.dtype = storage, dtype
-        row = storage.row_pitch
-        self.memory = rng.integers(0, 256, 2 * GUARD + storage.nbytes + row + 64, dtype=np.uint8)
-        self.shift = -(self.memory.ctypes.data + GUARD) % 64
-        self.start = self.memory.ctypes.data + GUARD + self.shift
-        padding = self._elements(storage.rows, 1, 0, storage.pixel_pitch and row // storage.pixel_pitch)
-        padding[...] = zero_point
-        for first, count in (
-            (0, storage.pad_left),
-            (row // storage.pixel_pitch - storage.pad_right, storage.pad_right),
-        ):
+        sizes = (storage.nbytes, storage.row_pitch)
+        self.pieces = [_allocated(size, rng) for size in sizes] if exact else _between_guards(sizes, rng)
+        _strided(self.pieces[1], storage, dtype, 0, 1, 0, storage.row_pitch // storage.pixel_pitch)[...] = zero_point
+        last = storage.row_pitch // storage.pixel_pitch - storage.pad_right
+        for first, count in ((0, storage.pad_left), (last, storage.pad_right)):
             if count:
-                self._elements(0, storage.rows, first, count)[...] = zero_point
-        self.untouched = self.memory.copy()
+                _strided(self.pieces[0], storage, dtype, 0, storage.rows, first, count)[...] = zero_point
+        self.snapshot()
 
-    def _elements(self, row: int, rows: int, pixel: int, pixels: int) -> np.ndarray:
-        s = self.storage
-        offset = GUARD + self.shift + row * s.row_pitch + pixel * s.pixel_pitch
-        return np.ndarray(
-            (rows, pixels, s.channels), self.dtype.numpy, self.memory.data, offset, (s.row_pitch, s.pixel_pitch, s.item)
-        )
+    def snapshot(self) -> None:
+        self.untouched = [piece.copy() for piece in self.pieces]
 
     @property
     def elements(self) -> np.ndarray:
-        return self._elements(0, self.storage.rows, self.storage.pad_left, self.storage.pixels)
+        s = self.storage
+        return _strided(self.pieces[0], s, self.dtype, 0, s.rows, s.pad_left, s.pixels)
 
     def pointers(self, table: RowTable) -> Any:
         s = self.storage
         offset = (s.pad_left + table.first_pixel) * s.pixel_pitch + table.byte_offset
-        rows = [s.rows if row == PADDING_ROW else row for row in table.rows]
-        return (ctypes.c_void_p * len(rows))(*[self.start + row * s.row_pitch + offset for row in rows])
+        starts = [piece.ctypes.data for piece in self.pieces]
+        addresses = [starts[1] + offset if row == PADDING_ROW else starts[0] + row * s.row_pitch + offset for row in table.rows]
+        return (ctypes.c_void_p * len(addresses))(*addresses)
 
-    def damaged(self) -> bool:
-        """Whether anything but the elements changed."""
-        other = self.memory.copy()
-        shadow = replace_memory(self, other)
-        shadow.elements[...] = 0
-        before = self.untouched.copy()
-        replace_memory(self, before).elements[...] = 0
-        return not np.array_equal(other, before)
+    def damaged(self, elements_too: bool) -> bool:
+        """Whether anything changed, the elements only if `elements_too`."""
+        now, before = ([piece.copy() for piece in pieces] for pieces in (self.pieces, self.untouched))
+        if not elements_too:
+            s = self.storage
+            for body in (now[0], before[0]):
+                _strided(body, s, self.dtype, 0, s.rows, s.pad_left, s.pixels)[...] = 0
+            if len(now) > 2:  # what the pieces share with the guarded memory
+                first = self.pieces[0].ctypes.data - self.pieces[2].ctypes.data
+                for pieces in (now, before):
+                    pieces[2][first : first + pieces[0].size] = 0
+        return not all(np.array_equal(left, right) for left, right in zip(now, before, strict=True))
 
 
-def replace_memory(buffer: Buffer, memory: np.ndarray) -> Buffer:
-    """A view of `buffer`'s layout in another memory."""
-    twin = object.__new__(Buffer)
-    twin.__dict__.update(buffer.__dict__, memory=memory)
-    return twin
+def _between_guards(sizes: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
+    """Views of the sizes within one memory, 64-byte aligned, and that memory."""
+    room = [size + GUARD + 64 for size in sizes]
+    memory = rng.integers(0, 256, sum(room) + GUARD, dtype=np.uint8)
+    views, start = [], GUARD
+    for size, step in zip(sizes, room, strict=True):
+        begin = start + -(memory.ctypes.data + start) % 64
+        views.append(memory[begin : begin + size])
+        start += step
+    return [*views, memory]
+
+
+def _allocated(size: int, rng: np.random.Generator) -> np.ndarray:
+    """`size` bytes of garbage from malloc, never freed."""
+    malloc = ctypes.CDLL(None).malloc
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+    data = np.frombuffer((ctypes.c_uint8 * size).from_address(malloc(size)), np.uint8)
+    data[...] = rng.integers(0, 256, size, dtype=np.uint8)
+    return data
+
+
+def _strided(data: np.ndarray, storage: Storage, dtype: DType, row: int, rows: int, pixel: int, pixels: int) -> np.ndarray:
+    """[rows, pixels, channels] elements of a storage that starts at `data`."""
+    offset = row * storage.row_pitch + pixel * storage.pixel_pitch
+    shape, strides = (rows, pixels, storage.channels), (storage.row_pitch, storage.pixel_pitch, storage.item)
+    return np.ndarray(shape, dtype.numpy, data.data, offset, strides)
 
 
 def render(call: KernelCall, symbol: str) -> str:
@@ -128,9 +150,7 @@ def render(call: KernelCall, symbol: str) -> str:
     types = "".join(f", {C_TYPES[dtype]}" for dtype in call.types.values())
     inputs = [f"const void* const* in{index}" for index in range(len(call.inputs))]
     tables = [f"const void* table{index}" for index in range(len(call.tables))]
-    casts = [
-        f"static_cast<const {C_TYPES[DType.of(data)]}*>(table{index})" for index, (_, data) in enumerate(call.tables)
-    ]
+    casts = [f"static_cast<const {C_TYPES[DType.of(data)]}*>(table{index})" for index, (_, data) in enumerate(call.tables)]
     arguments = ["out", *(f"in{index}" for index in range(len(call.inputs))), *casts, "rows"]
     parameters = ["void* const* out", *inputs, *tables, "int32_t rows"]
     return (
@@ -141,15 +161,22 @@ def render(call: KernelCall, symbol: str) -> str:
 
 
 def compilers() -> dict[str, list[str]]:
-    """Host compilers by name: zig with UBSan always, gcc with ASan-free UBSan where present."""
-    undefined = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
-    found = {
-        "zig": [sys.executable, "-m", "ziglang", "c++", *STRICT, "-fsanitize=undefined", "-fsanitize-trap=undefined"]
-    }
+    """Commands by name: zig, which stops where UBSan objects, and gcc with ASan and UBSan where it is present."""
+    found = {"zig": [sys.executable, "-m", "ziglang", "c++", *STRICT, "-fsanitize=undefined", "-fsanitize-trap=undefined"]}
     gcc = shutil.which("g++")
     if gcc:
-        found["gcc"] = [gcc, *STRICT, *undefined]
+        found["gcc"] = [gcc, *STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     return found
+
+
+def address_sanitizer() -> str | None:
+    """Path of gcc's AddressSanitizer runtime, which has to be loaded first; None where there is none."""
+    gcc = shutil.which("g++")
+    if gcc is None:
+        return None
+    asked = subprocess.run([gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=False)
+    path = Path(asked.stdout.strip())
+    return str(path) if path.is_absolute() and path.exists() else None
 
 
 def build(sources: Sequence[KernelCall], symbols: Sequence[str], command: Sequence[str]) -> Path:
@@ -158,9 +185,7 @@ def build(sources: Sequence[KernelCall], symbols: Sequence[str], command: Sequen
     text = "".join(f'#include "{name}"\n' for name in headers) + "using namespace espgen;\n"
     text += "\n".join(render(call, symbol) for call, symbol in zip(sources, symbols, strict=True))
     kernels = sorted((ROOT / "firmware").rglob("*.h"))
-    digest = hashlib.sha256("\0".join([*command, text, *(path.read_text() for path in kernels)]).encode()).hexdigest()[
-        :24
-    ]
+    digest = hashlib.sha256("\0".join([*command, text, *(path.read_text() for path in kernels)]).encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"espgen_ops_{os.getuid()}"
     folder.mkdir(exist_ok=True)
     library = folder / f"{digest}.so"
@@ -169,9 +194,7 @@ def build(sources: Sequence[KernelCall], symbols: Sequence[str], command: Sequen
         source.write_text(text)
         partial = folder / f"{digest}.{os.getpid()}.so"
         include = [f"-I{ROOT / 'firmware' / 'include'}", f"-I{ROOT / 'firmware' / 'kernels'}"]
-        done = subprocess.run(
-            [*command, *include, str(source), "-o", str(partial)], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, *include, str(source), "-o", str(partial)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-6000:]
         partial.rename(library)
     return library
@@ -184,6 +207,7 @@ def run(
     variant: Variant,
     inputs: Mapping[str, Any],
     seed: int,
+    exact: bool = False,
 ) -> dict[str, np.ndarray]:
     """Outputs of the kernel calls of the graph's only node; AssertionError where anything else was written."""
     rng = np.random.default_rng(seed)
@@ -191,11 +215,11 @@ def run(
     for name, storage in storage_of(graph, variant).items():
         value = graph.value(name)
         point = value.zero_point if value.quant is None or value.quant.per_tensor else 0
-        buffers[name] = Buffer(storage, value.dtype, point, rng)
+        buffers[name] = Buffer(storage, value.dtype, point, rng, exact)
         data = graph.constants.get(name, inputs.get(name))
         if data is not None:
             buffers[name].elements[...] = data.reshape(buffers[name].elements.shape)
-            buffers[name].untouched = buffers[name].memory.copy()
+            buffers[name].snapshot()
     for call, function in zip(calls, functions, strict=True):
         tables = [np.ascontiguousarray(data) for _, data in call.tables]
         function(
@@ -205,11 +229,6 @@ def run(
             ctypes.c_int32(call.rows),
         )
     for name, buffer in buffers.items():
-        if name in graph.nodes[0].outputs:
-            assert not buffer.damaged(), f"{name}: written outside of its elements"
-        else:
-            assert np.array_equal(buffer.memory, buffer.untouched), f"{name}: an input was written"
+        written = name in graph.nodes[0].outputs
+        assert not buffer.damaged(elements_too=not written), f"{name}: written where it must not be"
     return {name: buffers[name].elements.reshape(graph.value(name).shape).copy() for name in graph.outputs}
-
-
-__all__ = ["VARIANTS", "Variant", "build", "compilers", "render", "run", "storage_of"]
