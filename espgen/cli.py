@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -250,6 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. Every failure is a clear message and an exit code, never a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("ESPGEN_DEBUG"))
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("espgen").setLevel(logging.WARNING if "--json" in given else logging.INFO)
     try:
         cli.main(given, prog_name="espgen", standalone_mode=False)
         code = 0

@@ -5,6 +5,7 @@ Every unit and every result is cached under a digest of all it depends on. At mo
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from espgen.resources import firmware_dir
 from espgen.verify.cache import cached, digest, digest_of_headers, prune
 from espgen.verify.compilers import Compiler, firmware_compiler, host_compiler
 from espgen.verify.component import Component
+
+_LOG = logging.getLogger(__name__)
 
 PARALLEL = 2
 SHOWN_LINES = 12
@@ -186,6 +189,7 @@ def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = Fa
     total = digest(recipe.compiler.identity, "\0".join(recipe.link_flags), headers, *keys)
 
     def make(place: Path) -> None:
+        _LOG.info("compiling %s", name)
         extra = (f'-DESPGEN_BUILD_ID="{total[:16]}"',) if build_id else ()
 
         def compile_one(job: tuple[Path, str]) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ from typing import Any
 
 from espgen.errors import EspgenError, environment_error
 from espgen.resources import firmware_dir
+
+_LOG = logging.getLogger(__name__)
 
 STOPPED_BY_ERROR = 121
 """Exit status of a simulation that ended with an error instead of the firmware's own exit."""
@@ -75,6 +78,7 @@ def build_simulator(compiler: Sequence[str] | None = None) -> Path:
     program = cache_dir() / f"p4sim-{digest.hexdigest()[:16]}"
     if program.exists():
         return program
+    _LOG.info("compiling the simulator (once for this version of espgen)")
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
         objects = [Path(scratch) / f"{source.stem}.o" for source in sources]

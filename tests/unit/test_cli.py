@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -230,6 +231,20 @@ def test_an_interruption_exits_130(
     replace_api(monkeypatch, inspect=raising(KeyboardInterrupt()))
     assert run("inspect", model) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_long_work_is_announced_to_people_and_not_to_programs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def profile(*_positional: Any, **_named: Any) -> dict[str, Any]:
+        logging.getLogger("espgen.verify.build").info("compiling something")
+        return RESULTS["profile"]
+
+    replace_api(monkeypatch, profile=profile)
+    for arguments, told in (([], True), (["--json"], False)):
+        monkeypatch.setattr(logging.root, "handlers", [])
+        assert run("profile", tmp_path, *arguments) == 0
+        assert ("compiling something" in capsys.readouterr().err) == told
 
 
 def test_the_demo_runs_the_three_verbs_on_the_bundled_model(
