@@ -38,9 +38,9 @@ class Scale:
     """y = sat(z + R(acc)) for 8-bit outputs and arbitrary ratios, in 16-bit products and one rounding.
 
     t = clip(acc, -2^(15+split), 2^(15+split) - 1);  R = rne((upper * high[c] + lower * low[c]) / 2^shift[c]) with
-    split >= 0: upper = t >> split, lower = t mod 2^split;   high ~ ratio * 2^(shift + split), low ~ ratio * 2^shift
-    split <  0: upper = t * 2^-split, lower = t;             high * 2^-split + low ~ ratio * 2^shift, 0 <= low <= 2^-split
-    and 2^14 - 1 <= high < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates and one rounding shift
+    split >  0: upper = t >> split, lower = t mod 2^split;   high ~ ratio * 2^(shift + split), low ~ ratio * 2^shift
+    split <= 0: upper = t * 2^-split, lower = t;             high * 2^-split + low ~ ratio * 2^shift
+    and 2^14 - 1 <= high < 2^15, 0 <= low < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates and one rounding shift
     compute it exactly in vector code (espgen/codegen/pie/). `split` is one per node, the smallest for which the saturation
     of t lies outside the output range of every channel. A channel that can only give 0 has high = low = shift = 0.
     """
@@ -121,7 +121,7 @@ def requantize(acc: npt.ArrayLike, requant: Requant, zero_point: int, low: int, 
 def _scaled(acc: IntArray, requant: Scale) -> IntArray:
     limit = 1 << (15 + requant.split)
     bounded = np.clip(acc, -limit, limit - 1)
-    if requant.split >= 0:
+    if requant.split > 0:
         upper = bounded >> requant.split
         lower = bounded - (upper << requant.split)
     else:
@@ -174,18 +174,25 @@ def _choose_scale(ratios: Sequence[float], bounds: Sequence[int], node: str | No
             low.append(0)
             shift.append(0)
             continue
-        multiplier, amount = _normalized(ratio * 2.0**split, _NARROW_BITS)
+        one_high, one_low, amount = _factors(ratio, split)
         if amount < 0:
             raise _too_large(ratio, node)
-        if split >= 0:
-            high.append(multiplier)
-            low.append(round(ratio * 2.0**amount))
-        else:
-            fine = round(ratio * 2.0**amount)
-            high.append(fine >> -split)
-            low.append(fine - (fine >> -split << -split))
-        shift.append(amount)
+        high.append(one_high), low.append(one_low), shift.append(amount)
     return Scale(split, tuple(high), tuple(low), tuple(shift))
+
+
+def _factors(ratio: float, split: int) -> tuple[int, int, int]:
+    """high, low and shift of `Scale` for one channel."""
+    if split > 0:
+        high, amount = _normalized(ratio * 2.0**split, _NARROW_BITS)
+        return high, round(ratio * 2.0**amount), amount
+    if split == 0:
+        fine, amount = _normalized(ratio, _NARROW_BITS + 1)
+        fine = min(fine, 2 * (2**_NARROW_BITS - 1))
+        return fine >> 1, fine - (fine >> 1), amount
+    _, amount = _normalized(ratio * 2.0**split, _NARROW_BITS)
+    fine = round(ratio * 2.0**amount)
+    return fine >> -split, fine - (fine >> -split << -split), amount
 
 
 def _choose_wide(ratios: Sequence[float], bounds: Sequence[int], node: str | None) -> WideScale:

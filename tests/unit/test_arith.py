@@ -57,7 +57,7 @@ def scale_by_definition(acc: int, requant: arith.Scale) -> int:
     """R(acc) as docs/arithmetic.md writes it, in unbounded integers."""
     limit = 2 ** (15 + requant.split)
     bounded = clip(acc, -limit, limit - 1)
-    if requant.split >= 0:
+    if requant.split > 0:
         upper, lower = bounded // 2**requant.split, bounded % 2**requant.split
     else:
         upper, lower = bounded * 2**-requant.split, bounded

@@ -82,7 +82,7 @@ def load_bias(f: Function, pointer: X, rewind: int, far: X | None) -> None:
 
 
 def as_scale(requant: arith.Requant, bound: int, channels: int) -> arith.Scale:
-    """A Scale that gives the same bytes: a Shift s is multipliers 2^split and 1 with shift s."""
+    """A Scale that gives the same bytes: a Shift s is multipliers 2^split and 1 (0 where nothing is split off) with shift s."""
     if isinstance(requant, arith.Scale):
         return requant
     if not isinstance(requant, arith.Shift):
@@ -95,7 +95,7 @@ def as_scale(requant: arith.Requant, bound: int, channels: int) -> arith.Scale:
     return arith.Scale(
         split,
         tuple(0 if gone else 1 << split for gone in dead),
-        tuple(0 if gone else 1 for gone in dead),
+        tuple(0 if gone or split == 0 else 1 for gone in dead),
         tuple(0 if gone else shift for gone, shift in zip(dead, shifts, strict=True)),
     )
 
@@ -195,7 +195,7 @@ class ScaleEpilogue:
 
     @property
     def _products(self) -> int:
-        return 1 if self.scale.split == 0 else 2
+        return 1 if self.scale.split == 0 and not any(self.scale.low) else 2
 
     @property
     def _clips(self) -> bool:
@@ -287,7 +287,7 @@ class ScaleEpilogue:
         return a
 
     def _emit_single(self, f: Function, registers: tuple[Q, ...], filler: Callable[[], None] | None) -> Q:
-        """split = 0: the accumulator is its own upper factor."""
+        """split = 0 and one multiplier: the accumulator is its own upper factor."""
         a, c, b, d, e, _ = registers
         scratch, constants = self._scalars["scratch"], self._scalars["constants"]
         self._load_correction(f, d, 0)

@@ -60,7 +60,7 @@ constexpr int32_t clamp32(int32_t value, int32_t low, int32_t high) {
 // Scale: two 16-bit products and one rounding; see arith.Scale.
 constexpr int32_t requantize_scale(int32_t acc, int32_t split, int32_t high, int32_t low,
                                    uint32_t shift) {
-  if (split >= 0) {
+  if (split > 0) {
     const int64_t limit = INT64_C(1) << (15 + split);
     const int32_t bounded = static_cast<int32_t>(clamp(acc, -limit, limit - 1));
     const int32_t upper = bounded >> split;
