@@ -19,6 +19,7 @@ constexpr size_t kOutputLimit = 1 << 20;
 constexpr uint32_t kPatience = 64;  // empty polls before sleeping
 constexpr uint32_t kBusyPolls = 2;  // empty polls between two bytes that a driver sends
 constexpr int kSleepMs = 2;
+constexpr int kSettle = 10;   // sleeps until written bytes have surely become readable ones
 constexpr int kLinger = 500;  // sleeps until unread output is given up
 
 int OpenOrThrow(const std::string& path, int flags) {
@@ -59,9 +60,10 @@ Uart::Uart(const std::string& mode, const std::string& input_path) {
 Uart::~Uart() {
   Flush(true);
   if (peer_ < 0) return;
-  int unread = 0;
-  for (int i = 0; i < kLinger && ioctl(peer_, FIONREAD, &unread) == 0 && unread > 0; ++i) {
+  int unread = 1;
+  for (int i = 0; i < kLinger && (unread > 0 || i < kSettle); ++i) {
     poll(nullptr, 0, kSleepMs);
+    if (ioctl(peer_, FIONREAD, &unread) != 0) break;
   }
 }
 
