@@ -133,6 +133,15 @@ void Compare(Core& c, const Op* o) {
   P4_NEXT_OF(c, o);
 }
 
+double RoundTo(double value, uint32_t mode);
+// Libraries differ in whether rounding raises "inexact": whether it does is decided here.
+double RoundQuietly(double value, uint32_t mode) {
+  const int before = fetestexcept(FE_INEXACT);
+  const volatile double rounded = RoundTo(value, mode);
+  if (before == 0) feclearexcept(FE_INEXACT);
+  return rounded;
+}
+
 double RoundTo(double value, uint32_t mode) {
   switch (mode) {
     case 1:
@@ -155,7 +164,7 @@ void ToInteger(Core& c, const Op* o, bool is_signed) {
   const double low = is_signed ? -2147483648.0 : 0.0;
   const double high = is_signed ? 2147483647.0 : 4294967295.0;
   const double value = static_cast<double>(F(bits));
-  const double rounded = IsNan(bits) ? high : RoundTo(value, mode);
+  const double rounded = IsNan(bits) ? high : RoundQuietly(value, mode);
   const bool invalid = IsNan(bits) || rounded < low || rounded > high;
   const double clamped = rounded < low ? low : rounded > high ? high : rounded;
   if (invalid) {
