@@ -26,7 +26,7 @@ from espgen.ops.base import (
     rows_of,
     zero_points,
 )
-from espgen.ops.broadcast import NARROW, initializer, operand, reach
+from espgen.ops.broadcast import initializer, needs_64_bits, operand, reach
 from espgen.ops.lowering import LoweringContext, clip_bounds
 from espgen.ops.operands import ACTIVATIONS, activation, fetch_all, same_meaning
 
@@ -68,7 +68,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "out_zero_point": result.zero_point,
         "low": low,
         "high": high,
-        "wide": int(sum_bound(node, graph) >= NARROW),
+        "wide": needs_64_bits(sum_bound(node, graph), weights.shift),
     }
     types = {"output": result.dtype, **{f"input{i}": graph.value(name).dtype for i, name in enumerate(node.inputs)}}
     return (

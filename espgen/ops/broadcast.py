@@ -40,6 +40,11 @@ def operand(name: str, shape: Sequence[int], graph: Graph, storage: StorageOf) -
     )
 
 
+def needs_64_bits(bound: int, shift: int) -> int:
+    """1 where sums of at most `bound` and half of 2^shift, which rounding adds, do not fit 32 bits; else 0."""
+    return int(bound + ((1 << shift) >> 1) >= NARROW)
+
+
 def initializer(values: Sequence[object]) -> str:
     """A C++ array or structure initializer."""
     return "{" + ", ".join(str(value) for value in values) + "}"

@@ -26,7 +26,7 @@ from espgen.ops.base import (
     bounds,
     output_array,
 )
-from espgen.ops.broadcast import NARROW, reach
+from espgen.ops.broadcast import needs_64_bits, reach
 from espgen.ops.lowering import CHANNELS_LAST, PLAIN, LoweringContext, clip_bounds
 from espgen.ops.operands import activation, to_held
 from espgen.ops.resize_coordinates import ROUNDINGS, TRANSFORMATIONS, WEIGHT_BITS, Axis, cubic, linear, nearest
@@ -80,7 +80,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "high": high,
         "multiplier": weights.multiplier[0],
         "shift": weights.shift + 2 * WEIGHT_BITS,
-        "wide": int(sum_bound(node, graph) >= NARROW),
+        "wide": needs_64_bits(sum_bound(node, graph), weights.shift + 2 * WEIGHT_BITS),
     }
     tables: tuple[tuple[str, Array], ...] = (
         ("row_weight", node.attrs["row_weights"].astype(np.int16).reshape(-1)),

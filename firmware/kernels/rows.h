@@ -31,10 +31,14 @@ inline Element* pixel_at(void* row, int32_t offset) {
   return reinterpret_cast<Element*>(static_cast<uint8_t*>(row) + offset);
 }
 
+// value / 2^shift to nearest, ties to even. In 32 bits |value| + 2^shift / 2 must fit (the compiler
+// sees to it): adding half less one, and one more where the floor is odd, then rounds by flooring.
 template <typename Value>
 constexpr Value rounded_shift(Value value, uint32_t shift) {
   if constexpr (sizeof(Value) == 4) {
-    return rne_shift32(value, shift);
+    if (shift == 0) return value;
+    const int32_t half = INT32_C(1) << (shift - 1);
+    return (value + (half - 1) + ((value >> shift) & 1)) >> shift;
   } else {
     return rne_shift(value, shift);
   }
