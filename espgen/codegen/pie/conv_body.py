@@ -15,8 +15,8 @@ from espgen.codegen.pie.stream import Stream, plan_stream
 _BIAS_BYTES = 4 * LANES
 _WEIGHTS = (Q(0), Q(1))
 _INPUTS = (Q(2), Q(3))
-_EPILOGUE = (*_WEIGHTS, *_INPUTS, Q(4), Q(5))
-"""Registers an epilogue may overwrite, in its order: the result first, window 0's third."""
+_EPILOGUE = (*_WEIGHTS, _INPUTS[1], Q(4))
+"""Registers an epilogue may overwrite, in its order: window 0's is not among them."""
 
 Store = Callable[[Q], None]
 
@@ -61,9 +61,8 @@ class UnrolledBody:
     def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str = "s8") -> None:
         self._windows, self._epilogue = windows, epilogue
         self._mac = f"esp.vsmulas.{kind}.qacc"
-        taken = 4 if len(windows) > 1 else 3
-        taken = taken if epilogue.keeps_inputs else max(taken, epilogue.clobbered)
-        free = [Q(number) for number in range(taken, 8)]
+        taken = {*_WEIGHTS, *_INPUTS[: min(2, len(windows))], *_EPILOGUE[: epilogue.clobbered]}
+        free = [Q(number) for number in range(8) if Q(number) not in taken]
         self._held = tuple(free[: epilogue.held])
         self._residents = tuple(free[epilogue.held :])
         self.primed = 1
@@ -74,7 +73,7 @@ class UnrolledBody:
         """See PixelBody."""
         self._pointers = pointers
         self._stream: Stream = plan_stream(
-            self._windows, pointers.rides(), len(self._residents), preload=self._epilogue.keeps_inputs
+            self._windows, pointers.rides(), len(self._residents), kept=self._epilogue.keeps
         )
         self.order, self.primed = self._stream.order, self._stream.primed
         self._rewind = LANES * self._stream.streamed + _BIAS_BYTES
@@ -101,11 +100,7 @@ class UnrolledBody:
         with f.loop(width, counter):
             self._macs(f, weights)
             self._pointers.next_pixel(f)
-            filler = None
-            if self._stream.late and self._epilogue.keeps_inputs:
-                self._load_first(f)
-            elif self._stream.late:
-                filler = lambda: self._load_first(f)  # noqa: E731
+            filler = (lambda: self._load_first(f)) if self._stream.late else None
             store(self._epilogue.emit(f, _EPILOGUE[: self._epilogue.clobbered], self._held, filler))
             load_bias(f, weights, self._rewind, self._far)
 

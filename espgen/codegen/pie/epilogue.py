@@ -31,14 +31,14 @@ class Epilogue(Protocol):
     Attributes:
         held: PIE registers that keep constants of the block through all pixels.
         clobbered: PIE registers its code overwrites (the first one receives the result).
-        keeps_inputs: whether an input register can stay loaded across it.
+        keeps: how many of a convolution's two input registers stay loaded across it.
         block_constants: bytes per block loaded once into the held registers.
         pixel_constants: bytes per block read again for every 16 outputs.
     """
 
     held: int
     clobbered: int
-    keeps_inputs: bool
+    keeps: int
     block_constants: int
     pixel_constants: int
 
@@ -58,8 +58,8 @@ class Epilogue(Protocol):
     def emit(
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
-        """Code after the last multiply-accumulate; returns the register of the outputs. `filler` emits one useful
-        instruction that may overwrite registers[2]; it is called at most once, else the caller does."""
+        """Code after the last multiply-accumulate; returns the register of the outputs. `filler` emits one instruction
+        that touches none of `registers`; it is called once, where it hides a wait."""
 
 
 def bias_rewinds(rewind: int) -> bool:
@@ -116,7 +116,7 @@ class ShiftEpilogue:
     size: int = 1
     held: int = 0
     clobbered: int = 1
-    keeps_inputs: bool = True
+    keeps: int = 2
     block_constants: int = 0
     pixel_constants: int = 0
     _scalars: dict[str, X] = field(default_factory=dict)
@@ -158,6 +158,8 @@ class ShiftEpilogue:
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
         """Round, saturate, clip."""
+        if filler is not None:
+            filler()
         out, kind = registers[0], f"s{8 * self.size}"
         if self.held:
             f(f"esp.srcmb.{kind}.q.qacc", out, held[0], 1)
@@ -184,39 +186,39 @@ class ScaleEpilogue:
     bound: int
     correction: X | None = None
     held: int = 0
-    clobbered: int = 6
-    keeps_inputs: bool = False
+    clobbered: int = 4
+    keeps: int = 1
     block_constants: int = 0
     pixel_constants: int = 0
     _scalars: dict[str, X] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pixel_constants = LANES * len(self._sequence())
+        self.held = 0 if self.scale.split == 0 else 1
+        self.block_constants = LANES * self.held
+        self.pixel_constants = LANES * 2 * len(self._names)
 
     @property
-    def _products(self) -> int:
-        return 1 if self.scale.split == 0 and not any(self.scale.low) else 2
+    def _names(self) -> tuple[str, ...]:
+        """Constant vectors of eight channels in the order they are read."""
+        single = self.scale.split == 0 and not any(self.scale.low)
+        return ("high", "shift") if single else ("high", "low", "shift")
 
     @property
     def _clips(self) -> bool:
         return self.bound >= 1 << (15 + self.scale.split)
-
-    def _sequence(self) -> tuple[str, ...]:
-        """Constant vectors in the order they are read."""
-        half = ("high", "low", "shift") if self._products == 2 else ("high", "shift")
-        return (("factor",) if self._products == 2 else ()) + tuple(f"{name}{part}" for part in "01" for name in half)
 
     def bias(self, bias: np.ndarray) -> np.ndarray:
         """Unchanged."""
         return np.asarray(bias, np.int64)
 
     def pack(self, block: int) -> tuple[bytes, bytes]:
-        """Multipliers and shifts of the block, 16 bits each, in reading order."""
-        vectors: dict[str, np.ndarray] = {"factor": padded([1 << max(0, -self.scale.split)] * 8, np.int16, 8)}
-        for name, values in (("high", self.scale.high), ("low", self.scale.low), ("shift", self.scale.shift)):
-            whole = padded(values[block * LANES : (block + 1) * LANES], np.int16, LANES)
-            vectors[f"{name}0"], vectors[f"{name}1"] = whole[:8], whole[8:]
-        return b"", b"".join(vectors[name].tobytes() for name in self._sequence())
+        """What brings the factors into place (where split is not 0); multipliers and shifts, 16 bits each."""
+        factor = padded([1 << max(0, -self.scale.split)] * 8, np.int16, 8).tobytes() if self.held else b""
+        values = {"high": self.scale.high, "low": self.scale.low, "shift": self.scale.shift}
+        part = slice(block * LANES, (block + 1) * LANES)
+        whole = {name: padded(values[name][part], np.int16, LANES) for name in self._names}
+        halves = [whole[name][half : half + 8].tobytes() for half in (0, 8) for name in self._names]
+        return factor, b"".join(halves)
 
     def setup(self, f: Function, pool: Pool) -> None:
         """Scratch memory, SAR, bounds."""
@@ -240,7 +242,9 @@ class ScaleEpilogue:
         f("esp.movx.w.sar", amount)
 
     def start_block(self, f: Function, record: X, held: tuple[Q, ...], constants: int) -> None:
-        """Point to the block's constants."""
+        """Load what brings the factors into place, and point to the block's constants."""
+        if self.held:
+            f("esp.vld.128.ip", held[0], record, 16, note="brings the factors into place")
         pointer = self._scalars["constants"]
         if constants <= 2047:
             f("addi", pointer, record, constants)
@@ -251,69 +255,78 @@ class ScaleEpilogue:
     def emit(
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
-        """Split, multiply, round, add, clip, pack."""
-        a, c, b, d, e, ones = registers
-        scratch, constants = self._scalars["scratch"], self._scalars["constants"]
+        """Split, multiply, round, add, clip, pack; four registers, every wait filled where there is something to do."""
+        a, b, c, d = registers
+        scratch = self._scalars["scratch"]
         for part, step in zip(_PARTS, (16, 16, 16, -48), strict=True):
             f(f"esp.st.qacc.{part}.128.ip", scratch, step)
-        if self._products == 1:
-            return self._emit_single(f, registers, filler)
         self._load_correction(f, c, 0)
         f("esp.vld.128.ip", a, scratch, 16)
         f("esp.vld.128.ip", b, scratch, 16)
-        f("esp.vld.128.ip", ones, constants, 16, note="shifts the lower factors into place")
         self._add_correction(f, a, b, c)
-        self._split(f, a, b)
-        self._scale_factor(f, a, b, ones, c, constants)
-        f("esp.zero.qacc")
-        f("esp.vmulas.s16.qacc.ld.ip", d, constants, 16, b, c, note="upper * high")
-        f("esp.vld.128.ip", b, scratch, 16)
-        f("esp.vmulas.s16.qacc.ld.ip", e, constants, 16, a, d, note="lower * low")
-        f("esp.vld.128.ip", c, scratch, -48)
-        self._load_correction(f, d, 4)
-        f("esp.srcmb.s16.q.qacc", a, e, 1, note="channels 0-7")
-        self._add_correction(f, b, c, d)
-        self._split(f, b, c)
-        self._scale_factor(f, b, c, ones, d, constants)
-        f("esp.zero.qacc")
-        f("esp.vmulas.s16.qacc.ld.ip", e, constants, 16, c, d)
-        self._finish(f, a)
-        f("esp.vmulas.s16.qacc.ld.ip", d, constants, 16 - self.pixel_constants, b, e)
-        if filler is not None:
-            filler()
-        f("esp.srcmb.s16.q.qacc", c, d, 1, note="channels 8-15")
-        self._finish(f, c)
-        f("esp.vunzip.8", a, c)
+        self._half(
+            f,
+            (a, b, c, d),
+            held,
+            lambda: f("esp.vld.128.ip", b, scratch, 16),
+            lambda: f("esp.vld.128.ip", d, scratch, -48),
+            last=False,
+        )
+        f("esp.srcmb.s16.q.qacc", a, c, 1, note="channels 0-7")
+        steps = self._finish(f, a)
+        self._load_correction(f, c, 4)
+        if self.correction is not None:
+            steps.pop(0)()
+        self._add_correction(f, b, d, c)
+
+        def next_step() -> None:
+            if steps:
+                steps.pop(0)()
+
+        self._half(f, (b, d, c, d), held, next_step, filler or next_step, last=True)
+        f("esp.srcmb.s16.q.qacc", b, c, 1, note="channels 8-15")
+        for step_of_a in steps:
+            step_of_a()
+        for step_of_b in self._finish(f, b):
+            step_of_b()
+        f("esp.vunzip.8", a, b)
         return a
 
-    def _emit_single(self, f: Function, registers: tuple[Q, ...], filler: Callable[[], None] | None) -> Q:
-        """split = 0 and one multiplier: the accumulator is its own upper factor."""
-        a, c, b, d, e, _ = registers
-        scratch, constants = self._scalars["scratch"], self._scalars["constants"]
-        self._load_correction(f, d, 0)
-        f("esp.vld.128.ip", a, scratch, 16)
-        f("esp.vld.128.ip", c, scratch, 16)
-        f("esp.vld.128.ip", b, constants, 16, note="high of channels 0-7")
-        self._add_correction(f, a, c, d)
-        self._split(f, a, c)
+    def _half(
+        self,
+        f: Function,
+        registers: tuple[Q, Q, Q, Q],
+        held: tuple[Q, ...],
+        first_gap: Callable[[], None],
+        second_gap: Callable[[], None],
+        *,
+        last: bool,
+    ) -> None:
+        """Products of eight accumulators, in the first two of `registers`, into QACC; shifts end up in the third.
+
+        The gaps are between a load and its use; the second register is free in the first gap, the fourth in the second.
+        """
+        lower, upper, constant, other = registers
+        constants = self._scalars["constants"]
+        rewind = 16 - self.pixel_constants if last else 16
+        if not self.held:
+            f("esp.vld.128.ip", constant, constants, 16, note="high")
+        self._split(f, lower, upper)
+        if self.scale.split > 0:
+            f("esp.vmul.u16.ld.incp", constant, constants, lower, lower, held[0], note="lower = t mod 2^split")
+        elif self.scale.split < 0:
+            f("esp.vmul.s16.ld.incp", constant, constants, upper, lower, held[0], note="upper = t * 2^-split")
+        else:
+            upper = lower
         f("esp.zero.qacc")
-        f("esp.vmulas.s16.qacc.ld.ip", d, constants, 16, a, b)
-        f("esp.vld.128.ip", b, scratch, 16)
-        f("esp.srcmb.s16.q.qacc", a, d, 1, note="channels 0-7")
-        f("esp.vld.128.ip", c, scratch, -48)
-        self._load_correction(f, d, 4)
-        self._finish(f, a)
-        self._add_correction(f, b, c, d)
-        f("esp.vld.128.ip", e, constants, 16, note="high of channels 8-15")
-        self._split(f, b, c)
-        f("esp.zero.qacc")
-        f("esp.vmulas.s16.qacc.ld.ip", d, constants, 16 - self.pixel_constants, b, e)
-        if filler is not None:
-            filler()
-        f("esp.srcmb.s16.q.qacc", c, d, 1, note="channels 8-15")
-        self._finish(f, c)
-        f("esp.vunzip.8", a, c)
-        return a
+        if "low" in self._names:
+            f("esp.vmulas.s16.qacc.ld.ip", other, constants, 16, upper, constant, note="upper * high")
+            first_gap()
+            f("esp.vmulas.s16.qacc.ld.ip", constant, constants, rewind, lower, other, note="lower * low")
+        else:
+            f("esp.vmulas.s16.qacc.ld.ip", constant, constants, rewind, upper, constant, note="t * high")
+            first_gap()
+        second_gap()
 
     def _load_correction(self, f: Function, into: Q, step: int) -> None:
         if self.correction is not None:
@@ -334,19 +347,16 @@ class ScaleEpilogue:
             f("esp.vsl.32", second, second)
         f("esp.vunzip.16", first, second)
 
-    def _scale_factor(self, f: Function, lower: Q, upper: Q, ones: Q, load: Q, constants: X) -> None:
-        if self.scale.split > 0:
-            f("esp.vmul.u16.ld.incp", load, constants, lower, lower, ones, note="lower = t mod 2^split")
-        else:
-            f("esp.vmul.s16.ld.incp", load, constants, upper, lower, ones, note="upper = t * 2^-split")
-
-    def _finish(self, f: Function, value: Q) -> None:
+    def _finish(self, f: Function, value: Q) -> list[Callable[[], None]]:
+        """The instructions from rounded products to clipped outputs of eight channels."""
+        steps: list[Callable[[], None]] = []
         if self.zero_point:
-            f("esp.vsadds.s16", value, value, self._scalars["zero"])
+            steps.append(lambda: f("esp.vsadds.s16", value, value, self._scalars["zero"]))
         if "low" in self._scalars:
-            f("esp.vsat.s16", value, value, self._scalars["low"], self._scalars["high"])
+            steps.append(lambda: f("esp.vsat.s16", value, value, self._scalars["low"], self._scalars["high"]))
         else:
-            f("esp.vclamp.s16", value, value, 7)
+            steps.append(lambda: f("esp.vclamp.s16", value, value, 7))
+        return steps
 
 
 def choose_epilogue(

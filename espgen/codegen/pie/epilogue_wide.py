@@ -36,7 +36,7 @@ class WideEpilogue:
     bound: int
     held: int = 0
     clobbered: int = 2
-    keeps_inputs: bool = True
+    keeps: int = 2
     block_constants: int = 0
     pixel_constants: int = 3 * 4 * _LANES
     _scalars: dict[str, X] = field(default_factory=dict)
@@ -94,6 +94,8 @@ class WideEpilogue:
         self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
     ) -> Q:
         """Eight scalar products, then clip and pack."""
+        if filler is not None:
+            filler()
         scratch = self._scalars["scratch"]
         for part, step in zip(("l.l", "l.h", "h.l", "h.h"), (16, 16, 16, -48), strict=True):
             f(f"esp.st.qacc.{part}.128.ip", scratch, step)

@@ -58,12 +58,13 @@ class Stream:
 
 
 def plan_stream(
-    windows: tuple[Window, ...], fusable: tuple[bool, ...], spare_registers: int, *, preload: bool
+    windows: tuple[Window, ...], fusable: tuple[bool, ...], spare_registers: int, *, kept: int
 ) -> Stream:
     """Schedule one pixel with at most `spare_registers` (>= 2) resident weights.
 
     `fusable` tells of each window whether its load may ride on a multiply-accumulate (its pointer then advances by 16).
-    Without `preload` no input register survives the epilogue, and window 0 is always loaded late.
+    `kept` is how many input registers survive the epilogue: the next pixel's window 0, or also its window 1, can be
+    loaded before it.
     """
     reads = [(number, lane) for number, window in enumerate(windows) for lane, _, _ in window.lanes]
     count, last = len(reads), len(windows) - 1
@@ -77,10 +78,10 @@ def plan_stream(
     explicit: dict[int, list[int]] = {}
 
     even = last % 2 == 1  # an even number of windows: the last one is not in window 0's register
-    late = not preload
+    late = kept == 0
     primed = 1
-    if preload:
-        pair = even and len(free_tail) == 2 and fusable[0] and fusable[1]
+    if kept:
+        pair = kept == 2 and even and len(free_tail) == 2 and fusable[0] and fusable[1]
         if pair and reads[free_tail[0]][0] == last and free_tail[1] == count - 1:
             carries[free_tail[0]], carries[free_tail[1]] = 0, 1
             primed = 2
