@@ -1,0 +1,115 @@
+"""Products of two int8 operands with requantization, 16 elements at a time.
+
+(x1 - z1)(x2 - z2) = x1 x2 - z2 x1 - z1 x2 + z1 z2: the constant is loaded into the accumulators, the other terms are
+multiply-accumulates. The epilogues are those of the convolutions, all channels alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from espgen import arith
+from espgen.codegen.pie.asm import Function
+from espgen.codegen.pie.elementwise import StoreVector
+from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, choose_epilogue, load_bias
+from espgen.codegen.pie.packing import LANES
+from espgen.codegen.pie.registers import Pool, Q, X
+from espgen.errors import EspgenError
+
+_FACTORS = Q(7)
+_BIAS_BYTES = 4 * LANES
+
+
+@dataclass(frozen=True)
+class ProductSpec:
+    """y = clip(zero_point + requant((x1 - points[0]) (x2 - points[1])), low, high) for int8."""
+
+    requant: arith.Requant
+    points: tuple[int, int]
+    zero_point: int
+    low: int
+    high: int
+
+    @property
+    def bound(self) -> int:
+        """Largest |accumulator|."""
+        first, second = (max(127 - point, point + 128) for point in self.points)
+        return first * second
+
+
+def supports(spec: ProductSpec) -> str | None:
+    """None where there is a PIE kernel for this product, else the reason why not."""
+    try:
+        epilogue = _epilogue(spec)
+    except EspgenError as reason:
+        return reason.message
+    if isinstance(epilogue, ScaleEpilogue) and epilogue.scale.split > 15:
+        return "products too wide for 16-bit factors"
+    return None
+
+
+def _epilogue(spec: ProductSpec) -> Epilogue:
+    requant = spec.requant
+    if isinstance(requant, arith.Scale):
+        requant = arith.Scale(requant.split, requant.high * LANES, requant.low * LANES, requant.shift * LANES)
+    return choose_epilogue(requant, spec.zero_point, spec.low, spec.high, spec.bound, LANES)
+
+
+def _factors(point: int) -> tuple[int, ...]:
+    """int8 factors whose sum is -point."""
+    if point == 0:
+        return ()
+    return (-point,) if point > -128 else (64, 64)
+
+
+@dataclass
+class Product:
+    """See VectorBody."""
+
+    spec: ProductSpec
+    unroll: int = 1
+    _registers: dict[str, X] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """See VectorBody."""
+        first, second = self.spec.points
+        return f"(x0 - {first}) (x1 - {second}) requantized to {self.spec.zero_point} in [{self.spec.low}, {self.spec.high}]"
+
+    def params(self) -> bytes:
+        """Factors, accumulator constants, then what the epilogue reads."""
+        spec, epilogue = self.spec, _epilogue(self.spec)
+        factors = np.zeros(LANES, np.int8)
+        values = [*_factors(spec.points[1]), *_factors(spec.points[0])]
+        factors[: len(values)] = values
+        bias = epilogue.bias(np.full(LANES, spec.points[0] * spec.points[1], np.int64))
+        held, pixel = epilogue.pack(0)
+        return factors.tobytes() + held + bias.astype("<i4").tobytes() + pixel
+
+    def setup(self, f: Function, pool: Pool, params: X) -> None:
+        """See VectorBody."""
+        self._epilogue = _epilogue(self.spec)
+        self._epilogue.setup(f, pool)
+        self._bias = pool.take()
+        f("esp.vld.128.ip", _FACTORS, params, LANES)
+        self._held = (Q(6),)[: self._epilogue.held]
+        self._epilogue.start_block(f, params, self._held, _BIAS_BYTES)
+        f("mv", self._bias, params)
+
+    def emit(self, f: Function, operands: tuple[X, ...], count: int, store: StoreVector) -> None:
+        """See VectorBody."""
+        first, second = Q(0), Q(1)
+        for _ in range(count):
+            f("esp.vld.128.ip", first, operands[0], LANES)
+            f("esp.vld.128.ip", second, operands[1], LANES)
+            load_bias(f, self._bias, _BIAS_BYTES, None)
+            f("esp.vmulas.s8.qacc", first, second)
+            lane = 0
+            for value, point in ((first, self.spec.points[1]), (second, self.spec.points[0])):
+                for _ in _factors(point):
+                    f("esp.vsmulas.s8.qacc", value, _FACTORS, lane)
+                    lane += 1
+            registers = tuple(Q(number) for number in range(self._epilogue.clobbered))
+            store(self._epilogue.emit(f, registers, self._held, None))
