@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from espgen.ir import Graph
 from espgen.ops.registry import spec_of
-from espgen.schedule.buffers import Plan, Tier
+from espgen.schedule.buffers import Buffer, Plan, Tier
 from espgen.schedule.liveness import Step, liveness, scratch_name
 from espgen.schedule.planner import plan
 from espgen.schedule.proof import prove
@@ -27,11 +27,12 @@ class Address:
 
 @dataclass(frozen=True)
 class MemoryMap:
-    """Addresses of values (of views too) and of nodes' scratch memory, and the plan they come from."""
+    """Addresses of values (of views too) and of nodes' scratch memory, the plan they come from, and what it planned."""
 
     values: Mapping[str, Address]
     scratch: Mapping[str, Address]
     plan: Plan
+    buffers: tuple[Buffer, ...]
 
     def bytes_of(self, tier: str) -> int:
         """Size of the tier's arena: the plan's peak and the readable bytes behind it."""
@@ -60,7 +61,7 @@ def plan_memory(
         root, offset = storage.root(name)
         values[name] = Address(places[root].tier, places[root].offset + offset)
     scratch_places = {step.name: places[scratch_name(step)] for step in steps if step.scratch}
-    return MemoryMap(values, scratch_places, result)
+    return MemoryMap(values, scratch_places, result, tuple(buffers))
 
 
 def _step(graph: Graph, index: int, storage: StoragePlan, scratch: Mapping[str, int]) -> Step:

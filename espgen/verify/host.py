@@ -10,7 +10,7 @@ import ctypes
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from espgen.errors import EspgenError, environment_error
+from espgen.verify.component import LiveBuffer
 from espgen.verify.device import MODEL_ABI, packed_input
 from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, read_model_info
 
@@ -34,6 +35,8 @@ class _Backend(Protocol):
     def identity(self) -> tuple[int, bytes, str]: ...
     def count(self, what: int) -> int: ...
     def describe(self, what: int, index: int) -> bytes: ...
+    def arena(self, index: int) -> str: ...
+    def watch(self, table: list[tuple[int, int, int, int, int]]) -> int: ...
     def prepare(self, value: int) -> None: ...
     def set_input(self, tensor: int, data: bytes) -> int: ...
     def run(self, sizes: list[int], check_each_step: bool) -> tuple[int, list[tuple[int, bytes]]]: ...
@@ -45,10 +48,11 @@ class _Backend(Protocol):
 class HostModel:
     """A built component (espgen.verify.build.build_host). Inputs and results as in espgen.verify.device.Device.
 
-    EspgenError (exit code 3) where it cannot be loaded.
+    `buffers` (Component.buffers): when which bytes of the arenas are in use; all others are guard bytes during each
+    step. EspgenError (exit code 3) where the component cannot be loaded or its buffers are not those of its arenas.
     """
 
-    def __init__(self, built: Path) -> None:
+    def __init__(self, built: Path, buffers: Sequence[LiveBuffer] = ()) -> None:
         self._backend: _Backend = _Library(built) if built.suffix == ".so" else _Worker(built)
         abi, digest, self.name = self._backend.identity()
         if abi != MODEL_ABI:
@@ -61,6 +65,7 @@ class HostModel:
         self.info: ModelInfo = read_model_info(
             self._backend.describe, self._backend.count(_TENSORS), self._backend.count(_LAYERS)
         )
+        self._watch(buffers)
         self._runs = 0
 
     def __enter__(self) -> HostModel:
@@ -88,13 +93,23 @@ class HostModel:
     def outputs(self) -> tuple[TensorInfo, ...]:
         return self.info.outputs
 
+    def _watch(self, buffers: Sequence[LiveBuffer]) -> None:
+        arenas: dict[str, int] = {}
+        while name := self._backend.arena(len(arenas)):
+            arenas[name] = len(arenas)
+        table = [(arenas.get(b.arena, len(arenas)), b.offset, b.bytes, b.first, b.last) for b in buffers]
+        if self._backend.watch(table) != 0:
+            raise environment_error(
+                "the component's manifest names buffers outside its arenas", hint="compile the model again"
+            )
+
     def run(
         self, inputs: Mapping[str, np.ndarray], *, keep: str = "layers", check_each_step: bool = False
     ) -> dict[str, np.ndarray]:
         """Run once on memory filled with a pattern. Returns every layer's outputs (`keep="layers"`) or the model's.
 
         EspgenError where a row of a layer is never made or made twice, where a kernel wrote outside its arena
-        (`check_each_step` finds out which layer), where a sanitizer objects, or for inputs of the wrong kind.
+        (`check_each_step` finds out which layer) or where no buffer is in use, where a sanitizer objects, or for inputs of the wrong kind.
         """
         self._backend.prepare(_POISON[self._runs % len(_POISON)])
         self._runs += 1
@@ -146,6 +161,9 @@ class _Library:
         library.espgen_host_count.argtypes = [ctypes.c_uint32]
         library.espgen_host_describe.restype = ctypes.c_size_t
         library.espgen_host_describe.argtypes = [ctypes.c_uint8, ctypes.c_uint16, ctypes.c_char_p, ctypes.c_size_t]
+        library.espgen_host_arena.restype = ctypes.c_char_p
+        library.espgen_host_arena.argtypes = [ctypes.c_uint32]
+        library.espgen_host_watch.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
         library.espgen_host_prepare.restype = None
         library.espgen_host_prepare.argtypes = [ctypes.c_uint8]
         library.espgen_host_set_input.argtypes = [ctypes.c_uint16, ctypes.c_char_p, ctypes.c_size_t]
@@ -164,6 +182,14 @@ class _Library:
         buffer = ctypes.create_string_buffer(1 << 16)
         size = self._library.espgen_host_describe(what, index, buffer, len(buffer))
         return buffer.raw[:size]
+
+    def arena(self, index: int) -> str:
+        name = self._library.espgen_host_arena(index)
+        return bytes(name).decode("utf-8", "replace") if name else ""
+
+    def watch(self, table: list[tuple[int, int, int, int, int]]) -> int:
+        numbers = [number for entry in table for number in entry]
+        return int(self._library.espgen_host_watch((ctypes.c_uint32 * len(numbers))(*numbers), len(table)))
 
     def prepare(self, value: int) -> None:
         self._library.espgen_host_prepare(value)
@@ -220,6 +246,14 @@ class _Worker:
     def describe(self, what: int, index: int) -> bytes:
         self._send(b"D", what, index)
         return self._bytes(self._number())
+
+    def arena(self, index: int) -> str:
+        self._send(b"A", index)
+        return self._bytes(self._number()).decode("utf-8", "replace")
+
+    def watch(self, table: list[tuple[int, int, int, int, int]]) -> int:
+        self._send(b"W", len(table), *(number for entry in table for number in entry))
+        return self._number()
 
     def prepare(self, value: int) -> None:
         self._send(b"P", value)

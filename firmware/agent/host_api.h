@@ -24,6 +24,19 @@ uint32_t espgen_host_count(uint32_t what);
 // The bytes of agent/describe.h; 0 where there is no such thing or it does not fit.
 size_t espgen_host_describe(uint8_t what, uint16_t index, uint8_t* out, size_t capacity);
 
+// Name of arena `index`; null where there is none.
+const char* espgen_host_arena(uint32_t index);
+
+// Bytes of an arena that the steps [first_step, last_step] may touch.
+struct EspgenHostBuffer {
+  uint32_t arena, offset, bytes, first_step, last_step;
+};
+
+// From now on all bytes of the arenas that are in no buffer of the step are guard bytes during it:
+// they are overwritten before the step and compared after it. 0 where done, 1 where a buffer lies
+// outside its arena.
+int espgen_host_watch(const EspgenHostBuffer* buffers, uint32_t count);
+
 // Fills the arenas with `value` and the guard bytes with theirs. Call before the inputs are set.
 void espgen_host_prepare(uint8_t value);
 

@@ -1,14 +1,20 @@
 // host_api.h behind a pipe, for builds with sanitizers: a crash ends the worker, not the process
 // that asked.
 //
-// Requests on standard input and answers on standard output; numbers are u32 little-endian.
+// Requests on standard input and answers on standard output; numbers are u32 little-endian, a text
+// is its length and its bytes.
+// clang-format off
 //   'C' what                      count
-//   'H'                           abi, hash, name length, name
+//   'H'                           abi, hash, name
 //   'D' what index                size, bytes
+//   'A' index                     name of the arena, empty where there is none
+//   'W' count, per buffer: arena offset bytes first last      status
 //   'P' value                     0
 //   'I' tensor size bytes         status
-//   'R' capture check             status, then if 0: per layer output, where captured: size, rows,
-//   bytes 'O' tensor size               status, then if 0: bytes 'F' length, text
+//   'R' capture check             status, then if 0: per layer output, where captured: size, rows, bytes
+//   'O' tensor size               status, then if 0: bytes
+//   'F'                           text
+// clang-format on
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +105,22 @@ void Run() {
   free(rows);
 }
 
+void Watch() {
+  const uint32_t count = ReceiveNumber();
+  EspgenHostBuffer* const buffers =
+      static_cast<EspgenHostBuffer*>(calloc(count + 1, sizeof(EspgenHostBuffer)));
+  if (buffers == nullptr) abort();
+  for (uint32_t i = 0; i < count; ++i) {
+    buffers[i].arena = ReceiveNumber();
+    buffers[i].offset = ReceiveNumber();
+    buffers[i].bytes = ReceiveNumber();
+    buffers[i].first_step = ReceiveNumber();
+    buffers[i].last_step = ReceiveNumber();
+  }
+  SendNumber(static_cast<size_t>(espgen_host_watch(buffers, count)));
+  free(buffers);
+}
+
 void Read() {
   const uint32_t tensor = ReceiveNumber();
   const uint32_t size = ReceiveNumber();
@@ -139,6 +161,14 @@ int main() {
         break;
       case 'O':
         Read();
+        break;
+      case 'A': {
+        const char* const name = espgen_host_arena(ReceiveNumber());
+        SendText(name != nullptr ? name : "");
+        break;
+      }
+      case 'W':
+        Watch();
         break;
       case 'F':
         SendText(espgen_host_failure());

@@ -11,6 +11,7 @@ from toy_reference import TOY, sanitizers, toy_input, toy_reference
 
 from espgen.errors import ENVIRONMENT, EspgenError
 from espgen.verify.build import build_host
+from espgen.verify.component import LiveBuffer
 from espgen.verify.host import HostModel
 
 
@@ -114,3 +115,53 @@ def test_a_file_that_is_no_library_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(EspgenError) as error:
             HostModel(path)
         assert error.value.exit_code == ENVIRONMENT
+
+
+# What the toy's steps use: input until its last reader, ring, difference, the two outputs.
+BUFFERS = (
+    LiveBuffer("toy_psram", 0, 120, 0, 6),
+    LiveBuffer("toy_internal", 0, 144, 0, 7),
+    LiveBuffer("toy_internal", 160, 120, 1, 8),
+    LiveBuffer("toy_internal", 288, 240, 8, 8),
+    LiveBuffer("toy_psram", 128, 120, 8, 8),
+)
+
+
+@pytest.mark.parametrize("sanitized", [False, True])
+def test_bytes_between_buffers_are_guards(tmp_path: Path, sanitized: bool) -> None:
+    sanitize = ("undefined",) if sanitized else ()
+    x = toy_input(3)
+    with HostModel(build_host(TOY, sanitize=sanitize), BUFFERS) as model:
+        for _ in range(2):
+            np.testing.assert_array_equal(model.run({"x": x})["wide"], toy_reference(x)["wide"])
+    cases = {
+        # a byte between two buffers
+        "gap": ("    kDifference[row", "    kDifference[-1] = 9;\n    kDifference[row", "byte 159, in no buffer of difference"),
+        # memory of a later layer, written too early
+        "early": ("kRing[(row", "kWide[0] = 7;\n        kRing[(row", "byte 288, in no buffer of double"),
+    }
+    for name, (old, new, message) in cases.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        source = (TOY / "src" / "toy.cpp").read_text()
+        if old not in source:
+            old = old.strip()
+        with (
+            HostModel(build_host(changed_toy(folder, old, new), sanitize=sanitize), BUFFERS) as model,
+            pytest.raises(EspgenError, match=message),
+        ):
+            model.run({"x": x})
+
+
+def test_a_value_read_after_its_time_shows(tmp_path: Path) -> None:
+    """The difference's buffer is said to end before its reader: what the reader finds is no longer the value."""
+    early = (*BUFFERS[:2], LiveBuffer("toy_internal", 160, 120, 1, 7), *BUFFERS[3:])
+    x = toy_input(3)
+    with HostModel(build_host(TOY), early) as model:
+        assert not np.array_equal(model.run({"x": x})["wide"], toy_reference(x)["wide"])
+
+
+def test_buffers_outside_the_arenas_are_refused() -> None:
+    for wrong in (LiveBuffer("nowhere", 0, 1, 0, 1), LiveBuffer("toy_psram", 200, 100, 0, 1)):
+        with pytest.raises(EspgenError, match="outside its arenas"):
+            HostModel(build_host(TOY), (wrong,))
