@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from espgen.codegen.pie.instruction import Instruction, Label, Operand
+from espgen.codegen.pie.instruction import Instruction, Label, Operand, load_immediate
 from espgen.codegen.pie.registers import RA, SP, Q, X
 from espgen.errors import EspgenError
 from espgen.target.pie_macros import MACRO_FILE_NAME
@@ -64,7 +64,7 @@ def _instructions(items: list[Item]) -> Iterator[Instruction]:
 
 
 def _words(items: list[Item]) -> int:
-    return sum(instruction.words for instruction in _instructions(items))
+    return sum(1 for _ in _instructions(items))
 
 
 def _is_far(loop: Loop) -> bool:
@@ -78,7 +78,7 @@ def _setup(loop: Loop) -> tuple[Instruction, ...]:
         assert isinstance(loop.trips, int)
         if loop.hardware and loop.trips <= _SETUPI_COUNT and _words(loop.body) * 4 <= _SETUPI_REACH:
             return (Instruction("esp.lp.setupi", (0, loop.trips, loop.end)),)
-        load = (Instruction("li", (loop.counter, loop.trips)),)
+        load = load_immediate(loop.counter, loop.trips)
     if loop.hardware:
         return (*load, Instruction("esp.lp.setup", (0, loop.counter, loop.end)))
     return load
@@ -116,7 +116,13 @@ class Function:
         self._scratch = 0
 
     def __call__(self, mnemonic: str, *operands: Operand, note: str = "", extra: float = 0.0) -> None:
-        """Append one instruction; raises EspgenError for what the instruction table does not allow."""
+        """Append one instruction (`li` of any 32-bit constant: two where it needs them).
+
+        Raises EspgenError for what the instruction table does not allow.
+        """
+        if mnemonic == "li" and isinstance(operands[0], X) and isinstance(operands[1], int):
+            self._open[-1] += load_immediate(operands[0], operands[1], note)
+            return
         self._open[-1].append(Instruction(mnemonic, operands, note, extra))
 
     def comment(self, text: str) -> None:
@@ -183,7 +189,7 @@ class Function:
         body = list(_instructions(loop.body))
         if any(instruction.is_branch or ".lp." in instruction.mnemonic for instruction in body):
             raise EspgenError("kernel generator: a hardware loop's body holds a branch")
-        while len(body) < _LEAST_LOOP_BODY or body[-1].words > 1:
+        while len(body) < _LEAST_LOOP_BODY:
             loop.body.append(Instruction("nop", (), "a hardware loop has four instructions or more"))
             body.append(Instruction("nop"))
         if _words(loop.body) * 4 > _SETUP_REACH:
@@ -284,7 +290,7 @@ def _count(items: list[Item], state: _Ready, trips: Mapping[str, int]) -> tuple[
 
 def _step(instruction: Instruction, state: _Ready) -> tuple[float, _Ready]:
     stall = bool(instruction.reads & state.registers) or (state.qacc and instruction.takes_qacc)
-    cycles = instruction.words + instruction.extra_cycles + (1 if stall else 0)
+    cycles = 1 + instruction.extra_cycles + (1 if stall else 0)
     if instruction.mnemonic == "j":
         cycles += TAKEN_BRANCH_CYCLES
     return cycles, _Ready(instruction.loads, instruction.loads_qacc)

@@ -35,17 +35,18 @@ SCALAR: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("beq", "bne", "blt", "bge", "bltu", "bgeu"), "ssl"),
         **dict.fromkeys(("bnez", "beqz", "blez", "bgtz", "bltz", "bgez"), "sl"),
         **dict.fromkeys(("mv", "neg", "not", "seqz", "snez"), "ds"),
-        "li": "dI",
+        "li": "di",
+        "lui": "dU",
         "j": "l",
         "ret": "",
         "nop": "",
     }
 )
-"""RV32 instructions kernels use -> operands: d destination, s source, i/h/I immediate of 12/5/32 bits, l label."""
+"""RV32 instructions kernels use -> operands: d destination, s source, i/h/U immediate of 12/5/20 bits, l label."""
 
 _LOADS = ("lw", "lh", "lhu", "lb", "lbu")
 _BRANCHES = (*(name for name, form in SCALAR.items() if form.endswith("l")), "ret")
-_IMMEDIATE_RANGES = {"i": (-2048, 2047), "h": (0, 31), "I": (-(2**31), 2**32 - 1)}
+_IMMEDIATE_RANGES = {"i": (-2048, 2047), "h": (0, 31), "U": (0, 2**20 - 1)}
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,6 @@ class Instruction:
             _check_scalar(self)
         else:
             _check_pie(self)
-
-    @property
-    def words(self) -> int:
-        """Size in 4-byte words."""
-        if self.mnemonic == "li":
-            value = self.operands[1]
-            assert isinstance(value, int)
-            return 1 if -2048 <= value < 2048 or value % 4096 == 0 else 2
-        return 1
 
     @property
     def is_branch(self) -> bool:
@@ -114,6 +106,16 @@ class Instruction:
         if SCALAR.get(self.mnemonic) in ("dis", "sis"):
             shown = [shown[0], f"{shown[1]}({shown[2]})"]
         return f"{self.mnemonic} {', '.join(shown)}".rstrip()
+
+
+def load_immediate(register: X, value: int, note: str = "") -> tuple[Instruction, ...]:
+    """A 32-bit constant into a register: one instruction, or lui and addi (every assembler then makes the same words)."""
+    if -2048 <= value <= 2047:
+        return (Instruction("li", (register, value), note),)
+    upper = (value + 0x800) >> 12
+    lower = value - (upper << 12)
+    lui = Instruction("lui", (register, upper & 0xFFFFF), note)
+    return (lui, Instruction("addi", (register, register, lower))) if lower else (lui,)
 
 
 def _fail(instruction: Instruction, reason: str) -> EspgenError:
