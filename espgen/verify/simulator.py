@@ -6,24 +6,21 @@ models, its parameters and device registers.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from espgen.errors import EspgenError, environment_error
 from espgen.resources import firmware_dir
+from espgen.verify.cache import cached, digest, digest_of_headers
+from espgen.verify.compilers import host_compiler
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,70 +33,43 @@ _FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-Wno-psabi")
 _PARALLEL = 2
 
 
-def cache_dir() -> Path:
-    """Folder for things built once: ``ESPGEN_CACHE``, or ``espgen`` in the user's cache folder."""
-    given = os.environ.get("ESPGEN_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "espgen"
-
-
-def host_compiler() -> tuple[str, ...]:
-    """Command of a C++ compiler for this machine: c++, g++ or clang++ on PATH, else zig from PyPI.
-
-    Raises:
-        EspgenError: (exit code 3) there is none.
-    """
-    for name in ("c++", "g++", "clang++"):
-        path = shutil.which(name)
-        if path:
-            return (path,)
-    if find_spec("ziglang") is not None:
-        return (sys.executable, "-m", "ziglang", "c++", "-fno-sanitize=undefined")
-    raise environment_error("no C++ compiler to build the simulator with", hint="pip install ziglang")
-
-
-def build_simulator(compiler: Sequence[str] | None = None) -> Path:
+def build_simulator(compiler: str | None = None) -> Path:
     """Path of the simulator program, built now if this version of its sources was not built before.
 
     Args:
-        compiler: command to use instead of `host_compiler()`.
+        compiler: name of a host compiler ("g++", "clang++", "zig"); default: the best one found.
 
     Raises:
         EspgenError: (exit code 3) no compiler, or it fails.
     """
+    chosen = host_compiler(compiler)
+    # zig checks for undefined behaviour by default, which costs speed.
+    flags = (*_FLAGS, "-fno-sanitize=undefined") if chosen.kind == "zig" else _FLAGS
     folder = firmware_dir() / "simulator"
-    command = tuple(compiler) if compiler is not None else host_compiler()
+    common = digest(chosen.identity, *flags, digest_of_headers((folder,)))
     sources = sorted(folder.glob("*.cpp"))
-    digest = hashlib.sha256(repr((command, _FLAGS)).encode())
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".cpp", ".h", ".inc"):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    program = cache_dir() / f"p4sim-{digest.hexdigest()[:16]}"
-    if program.exists():
-        return program
-    _LOG.info("compiling the simulator (once for this version of espgen)")
-    cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
-        objects = [Path(scratch) / f"{source.stem}.o" for source in sources]
-        steps = [
-            (*command, *_FLAGS, "-c", str(source), "-o", str(target))
-            for source, target in zip(sources, objects, strict=True)
-        ]
+    keys = [digest(common, source.read_bytes()) for source in sources]
+
+    def compile_one(job: tuple[Path, str]) -> Path:
+        source, key = job
+        command = (*chosen.command, *flags, "-c", str(source), "-o")
+        return cached(f"objects/{key}.o", lambda out: _run((*command, str(out)), source))
+
+    def link(out: Path) -> None:
+        _LOG.info("building the simulator")
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            list(pool.map(_compile, steps))
-        built = Path(scratch) / "p4sim"
-        _compile((*command, *map(str, objects), "-o", str(built)))
-        os.replace(built, program)  # atomic: somebody else may be building the same thing
-    return program
+            objects = list(pool.map(compile_one, zip(sources, keys, strict=True)))
+        _run((*chosen.command, *map(str, objects), "-o", str(out)), folder)
+
+    return cached(f"simulator/p4sim-{digest(common, *keys)[:24]}", link)
 
 
-def _compile(command: Sequence[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: Sequence[str], what: Path) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode != 0:
         raise environment_error(
-            f"the simulator does not compile: {result.stderr.strip()[-2000:]}",
-            place=command[-3],
+            f"the simulator does not build: {result.stderr.strip()[-2000:]}",
+            place=str(what),
             hint="a C++17 compiler is needed; pip install ziglang gives one",
         )
 
