@@ -134,10 +134,12 @@ class Link:
         if self._broken or self._session == 0:
             raise self._lost("the session is over")
         self._sequence = (self._sequence + 1) & 0xFFFF
+        before = self.resent
         reply = self._exchange(kind, data, on_progress)
         if reply is None:
             self._broken = True
-            raise self._lost(f"no valid reply to {kind.name.lower()} after {self.timing.retries + 1} attempts")
+            asked = self.resent - before + 1
+            raise self._lost(f"no valid reply to {kind.name.lower()} in time (asked {asked} times)")
         return self._unless_refused(reply)
 
     def _exchange(
@@ -163,9 +165,9 @@ class Link:
                     if on_progress and total:
                         on_progress(steps, total)
             if steps_done < 0:
-                attempts += 1
-                if attempts > self.timing.retries:
+                if attempts == self.timing.retries:
                     return None
+                attempts += 1
             elif self._clock() - alive >= self.timing.silence:
                 return None
             else:

@@ -285,13 +285,14 @@ def test_damaged_frames_are_named(damage: bytes, reason: NakReason) -> None:
         assert raw.ask(encode_frame(Frame(Type.MEMORY, 6, 7)))[0].type == Type.MEMORY | 0x80
 
 
-def test_random_bytes_do_not_harm_a_sanitized_agent() -> None:
+@pytest.mark.parametrize("rounds", [600, pytest.param(30_000, marks=pytest.mark.prove)])
+def test_random_bytes_do_not_harm_a_sanitized_agent(rounds: int) -> None:
     """Noise, damaged frames, and well-formed frames with random contents, under the sanitizers there are."""
     generator = np.random.default_rng(11)
     with closing(AgentProcess(build_host_agent(TOY, sanitize=sanitizers()))) as agent:
         agent.write(hello_frame(7, 0))
         sequence = 0
-        for _ in range(600):
+        for _ in range(rounds):
             kind = int(generator.integers(0, 4))
             if kind == 0:
                 agent.write(generator.bytes(int(generator.integers(1, 3000))))
