@@ -5,7 +5,7 @@ The only file of the quantizer that imports onnx.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,15 +25,11 @@ _TYPES = {
 # Attributes that opset 17 takes as constant inputs: operator -> (attribute, input index, element type).
 _AS_INPUT: dict[str, tuple[tuple[str, int, type], ...]] = {
     "Clip": (("min", 1, np.float32), ("max", 2, np.float32)),
-    "Reshape": (("shape", 1, np.int64),),
     "Pad": (("pads", 1, np.int64), ("value", 2, np.float32)),
-    "Squeeze": (("axes", 1, np.int64),),
-    "Unsqueeze": (("axes", 1, np.int64),),
     "ReduceSum": (("axes", 1, np.int64),),
-    "Split": (("split", 1, np.int64),),
+    "Split": (("sizes", 1, np.int64),),
     "Slice": (("starts", 1, np.int64), ("ends", 2, np.int64), ("axes", 3, np.int64), ("steps", 4, np.int64)),
     "Resize": (("roi", 1, np.float32), ("scales", 2, np.float32), ("sizes", 3, np.int64)),
-    "Expand": (("shape", 1, np.int64),),
     "Tile": (("repeats", 1, np.int64),),
 }
 
@@ -48,16 +44,19 @@ def float_model(graph: Graph, outputs: Sequence[str] | None = None, batched: boo
         writer.initializer(name, data)
     for node in graph.nodes:
         writer.node(node, node.inputs, node.outputs)
-    return writer.finish(graph.inputs, graph.outputs if outputs is None else outputs).SerializeToString()
+    model = writer.finish(graph.inputs, graph.outputs if outputs is None else outputs)
+    return bytes(model.SerializeToString())
 
 
-def qdq_model(model: QuantizedModel, batched: bool = False, opset: int = OPSET) -> onnx.ModelProto:
+def qdq_model(model: QuantizedModel, batched: bool = False, extra_outputs: Sequence[str] = ()) -> onnx.ModelProto:
     """The QDQ form of a quantized model.
 
     int8 weights and int32 biases behind DequantizeLinear (per channel), Relu and Clip kept between an operator and
     its QuantizeLinear; 16-bit tensors use the com.microsoft form of both operators, which onnxruntime runs.
+    `extra_outputs` are inner values to return as well, as their readers see them (their names may get the suffix
+    ".dequantized").
     """
-    return _QdqWriter(model, batched).write()
+    return _QdqWriter(model, batched).write(extra_outputs)
 
 
 def save(model: onnx.ModelProto, path: str) -> None:
@@ -82,31 +81,37 @@ class _Writer:
         return name
 
     def node(self, node: Node, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        """Append a canonical node of the source graph in opset 17's form."""
         attrs = dict(node.attrs)
         names = list(inputs)
+        if node.op in ("Reshape", "Expand"):
+            shape = list(self.graph.value(node.outputs[0]).shape)
+            if self.batched and shape and shape[0] == 1:
+                shape[0] = 0 if node.op == "Reshape" else 1
+            names = [names[0], self.initializer(f"{node.name}.shape", np.asarray(shape, np.int64))]
+        if node.op == "Resize":
+            self._resize(node, attrs)
+        if node.op == "Cast":
+            attrs["to"] = _TYPES[DType(attrs["to"])]
+        if node.op == "Pad" and attrs.get("mode", "constant") != "constant":
+            attrs.pop("value", None)
         for attribute, index, kind in _AS_INPUT.get(node.op, ()):
-            if attribute not in attrs:
-                continue
-            data = attrs.pop(attribute)
-            if data is None:
+            data = attrs.pop(attribute, None)
+            if data is None or (attribute == "roi" and not len(data)):
                 continue
             names += [""] * (index + 1 - len(names))
-            if attribute == "shape" and node.op == "Reshape":
-                data = self._batch_free(data)
             names[index] = self.initializer(f"{node.name}.{attribute}", np.asarray(data, kind))
-        if node.op == "Reshape" and len(names) > 1 and self.batched and names[1] in self.graph.constants:
-            data = self._batch_free(self.graph.constants[names[1]])
-            names[1] = self.initializer(f"{node.name}.shape", np.asarray(data, np.int64))
         while names and not names[-1]:
             names.pop()
         plain = {key: _attribute(value) for key, value in attrs.items() if value is not None}
         self.nodes.append(helper.make_node(node.op, names, list(outputs), name=node.name, **plain))
 
-    def _batch_free(self, shape: Any) -> list[int]:
-        extents = [int(extent) for extent in np.asarray(shape).reshape(-1)]
-        if self.batched and extents and extents[0] == 1:
-            extents[0] = 0
-        return extents
+    def _resize(self, node: Node, attrs: dict[str, Any]) -> None:
+        """ONNX takes sizes or scales, not both: scales where they give the sizes exactly."""
+        before, after = self.graph.value(node.inputs[0]).shape, self.graph.value(node.outputs[0]).shape
+        scales = attrs.get("scales")
+        exact = scales is not None and all(int(a * s) == b for a, s, b in zip(before, scales, after, strict=True))
+        attrs.pop("sizes" if exact else "scales", None)
 
     def finish(self, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
         used = {name for node in self.nodes for name in node.input}
@@ -136,9 +141,8 @@ class _QdqWriter(_Writer):
         self.model = model
         self.dequantized: dict[str, str] = {}
 
-    def write(self) -> onnx.ModelProto:
+    def write(self, extra_outputs: Sequence[str]) -> onnx.ModelProto:
         graph, model = self.graph, self.model
-        outputs = {}
         for name in graph.inputs:
             self._pair(name, name)
         for node in graph.nodes:
@@ -148,13 +152,17 @@ class _QdqWriter(_Writer):
                 internal = name
                 if name in graph.outputs and name in model.activations:
                     internal = f"{name}.real"
-                    outputs[name] = internal
                 results.append(internal)
             self.node(node, inputs, results)
             for name, internal in zip(node.outputs, results, strict=True):
                 if name:
                     self._pair(name, internal)
-        return self.finish(graph.inputs, graph.outputs)
+        proto = self.finish(graph.inputs, graph.outputs)
+        for name in extra_outputs:
+            info = self._info(name)
+            info.name = self.dequantized.get(name, name)
+            proto.graph.output.append(info)
+        return proto
 
     def _pair(self, name: str, source: str) -> None:
         quant = self.model.activations.get(name)
@@ -166,7 +174,7 @@ class _QdqWriter(_Writer):
 
     def _quantize(self, source: str, middle: str, target: str, quant: TensorQuant) -> None:
         dtype = np.int8 if quant.bits == 8 else np.int16
-        scale = self.initializer(f"{middle}.scale", np.float32(quant.scale))
+        scale = self.initializer(f"{middle}.scale", np.asarray(quant.scale, np.float32))
         zero = self.initializer(f"{middle}.zero_point", np.asarray(quant.zero_point, dtype))
         domain = self._domain(quant.bits)
         self.nodes.append(
@@ -208,7 +216,7 @@ class _QdqWriter(_Writer):
         """A constant operand of an elementwise operator: integers behind one DequantizeLinear."""
         if name not in self.dequantized:
             integers = self.initializer(f"{name}.quantized", quant.integers(self.graph.constants[name]))
-            scale = self.initializer(f"{name}.scale", np.float32(quant.scale))
+            scale = self.initializer(f"{name}.scale", np.asarray(quant.scale, np.float32))
             dtype = np.int8 if quant.bits == 8 else np.int16
             zero = self.initializer(f"{name}.zero_point", np.asarray(quant.zero_point, dtype))
             target = f"{name}.dequantized"

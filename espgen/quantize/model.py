@@ -91,7 +91,7 @@ class LayerQuant:
         """Dequantized weights, float32."""
         shape = [1] * self.weights.ndim
         shape[self.axis] = -1
-        return self.weights.astype(np.float32) * self.scale.astype(np.float32).reshape(shape)
+        return np.asarray(self.weights.astype(np.float32) * self.scale.astype(np.float32).reshape(shape))
 
     @property
     def bias_scale(self) -> np.ndarray:
@@ -102,7 +102,7 @@ class LayerQuant:
         """Dequantized bias, float32 [channels]."""
         if self.bias is None:
             return None
-        return self.bias.astype(np.float32) * self.bias_scale
+        return np.asarray(self.bias.astype(np.float32) * self.bias_scale)
 
 
 @dataclass(frozen=True)

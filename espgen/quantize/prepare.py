@@ -9,14 +9,14 @@ import numpy as np
 
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, constant_value, fresh_name
-from espgen.quantize.equalize import Group, apply_factors, find_groups, group_factors
+from espgen.quantize.equalize import Group, apply_factors, find_groups, group_factors, usual_exponent
 from espgen.quantize.fold import fold
 from espgen.quantize.model import Scheme, TensorQuant
 from espgen.quantize.observers import FRACTIONS, SEARCH_VALUES, SEARCHES, Error, choose_range, descend, interval, weighted_error
 from espgen.quantize.patches import weight_matrix
 from espgen.quantize.probe import Probe
 from espgen.quantize.scales import least_output_scale, power_of_two_above, tensor_quant
-from espgen.quantize.settings import Settings
+from espgen.quantize.settings import AUTO_EXPONENT, Settings
 from espgen.quantize.statistics import Progress, TensorStatistics, collect
 from espgen.quantize.units import FIXED_RANGE, PASSIVE, Unit, bound_limits, is_depthwise, is_product, split_units
 
@@ -62,8 +62,8 @@ def unit_outputs(unit: Unit) -> list[str]:
     return [unit.output] if unit.bound is not None else [name for name in unit.node.outputs if name]
 
 
-def prepare(calibrated: Calibrated, settings: Settings) -> Prepared:
-    """Equalize and choose every activation grid."""
+def prepare(calibrated: Calibrated, settings: Settings, progress: Progress | None = None) -> Prepared:
+    """Equalize and choose every activation grid. Raises EspgenError for nodes that do not exist."""
     graph = calibrated.graph
     unknown = (set(settings.bits) | settings.float_nodes) - {node.name for node in graph.nodes}
     if unknown:
@@ -74,12 +74,15 @@ def prepare(calibrated: Calibrated, settings: Settings) -> Prepared:
     groups = find_groups(graph) if settings.equalize is not None else []
     factors: dict[str, np.ndarray] = {}
     for group in groups:
-        found = group_factors(group, calibrated.statistics, settings.equalize or 0.0)
+        exponent = settings.equalize or 0.0
+        if exponent == AUTO_EXPONENT:
+            exponent = usual_exponent(graph, group)
+        found = group_factors(group, calibrated.statistics, exponent)
         if np.ptp(found) > 0.0:
             factors |= dict.fromkeys(group.names, found)
     equalized = apply_factors(graph, factors)
     lifts = groups if settings.scheme.symmetric else []
-    chosen = _grids(calibrated, equalized, factors, settings, frozenset(name for group in lifts for name in group.names))
+    chosen = _grids(calibrated, equalized, factors, settings, frozenset(name for group in lifts for name in group.names), progress)
     if settings.scheme.symmetric and groups:
         factors, lifted = _lift(groups, calibrated, factors, chosen, equalized, settings)
         equalized = apply_factors(graph, factors)
@@ -128,7 +131,7 @@ def is_logits(graph: Graph, name: str, consumers: Mapping[str, list[Node]]) -> b
 
 
 def _grids(calibrated: Calibrated, graph: Graph, factors: Mapping[str, np.ndarray], settings: Settings,
-           lifted: frozenset[str]) -> dict[str, TensorQuant]:  # fmt: skip
+           lifted: frozenset[str], progress: Progress | None = None) -> dict[str, TensorQuant]:  # fmt: skip
     """Grid of every quantized tensor; those in `lifted` get a provisional one, without a search."""
     consumers = graph.consumers()
     grids: dict[str, TensorQuant] = {}
@@ -138,7 +141,9 @@ def _grids(calibrated: Calibrated, graph: Graph, factors: Mapping[str, np.ndarra
         bits = 16 if _all_wide(consumers[name], settings) else 8
         if _read_quantized(name, consumers, settings):
             grids[name] = _grid(name, graph, calibrated, factors, consumers, settings, bits)
-    for unit in calibrated.units:
+    for index, unit in enumerate(calibrated.units):
+        if progress is not None:
+            progress("choosing ranges", index + 1, len(calibrated.units))
         bits = settings.bits.get(unit.name, 8)
         skipped = unit.name in settings.float_nodes
         for name in unit_outputs(unit):
@@ -311,6 +316,11 @@ def _mixed(graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarra
     return found
 
 
+def _saturates(grid: TensorQuant, limits: np.ndarray) -> bool:
+    """True where the top code cuts every channel at or below its limit."""
+    return bool((np.rint(limits / grid.scale) + grid.zero_point >= grid.high).all())
+
+
 def bounded_graph(graph: Graph, factors: Mapping[str, np.ndarray], activations: Mapping[str, TensorQuant]) -> Graph:
     """The equalized graph with every Clip behind equalized channels put right.
 
@@ -328,7 +338,7 @@ def bounded_graph(graph: Graph, factors: Mapping[str, np.ndarray], activations: 
         source, output = node.inputs[0], node.outputs[0]
         limits = high * factor
         grid = activations.get(output)
-        saturates = np.isinf(high) or (grid is not None and bool((np.rint(limits / grid.scale) + grid.zero_point >= grid.high).all()))
+        saturates = bool(np.isinf(high)) or (grid is not None and _saturates(grid, limits))
         if low == 0.0:
             middle = output if saturates else fresh_name(graph, f"{output}.relu")
             nodes.append(Node(node.name, "Relu", (source,), (middle,)))

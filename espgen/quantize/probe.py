@@ -42,6 +42,10 @@ class Probe:
         self.values = {**feeds, **graph_session(graph, names, threads, 4).run(feeds)}
         self._sessions: dict[str, tuple[Session, list[str]] | None] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Sessions do not travel to worker processes; they are made again there."""
+        return {**self.__dict__, "_sessions": {}}
+
     def error(self, name: str, grid: TensorQuant, factor: np.ndarray | None = None) -> float:
         """Sum over the values behind `name` of |change|^2 / |value|^2 when `name` (times factor[c]) is put on `grid`."""
         real = self.values[name]

@@ -33,7 +33,7 @@ def objective(weights: np.ndarray, integers: np.ndarray, scale: np.ndarray, cova
 
 def nearest(weights: np.ndarray, scale: np.ndarray, low: int, high: int) -> np.ndarray:
     """Round to nearest, clipped to [low, high]; float array of integers."""
-    return np.clip(np.rint(weights / scale[:, None, :]), low, high)
+    return np.asarray(np.clip(np.rint(weights / scale[:, None, :]), low, high))
 
 
 def greedy(weights: np.ndarray, scale: np.ndarray, covariance: np.ndarray, low: int, high: int) -> np.ndarray:

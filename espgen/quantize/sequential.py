@@ -102,7 +102,7 @@ class _State:
         grid = self.prepared.activations.get(name)
         held = self.quantized[name][part]
         real = held if grid is None else grid.reals(held)
-        return real if special is None else special.fake(real)
+        return np.asarray(real if special is None else special.fake(real))
 
     def _store(self, name: str, real: np.ndarray, part: slice) -> None:
         grid = self.prepared.activations.get(name)

@@ -11,21 +11,25 @@ from espgen.quantize.model import Scheme
 from espgen.quantize.observers import ObserverOptions
 
 
+AUTO_EXPONENT = -1.0
+
+
 @dataclass(frozen=True)
 class Settings:
     """Options of one run; every accuracy method can be switched off.
 
-    observer: see observers.py; equalize: exponent for tensors read by full convolutions, None for no equalization;
-    correction: "none", "float" (towards the float network) or "own" (towards the float layer on its quantized
-    input); rounding: "nearest" or "descent"; margin: factor on the range of logits; bits: node name -> 16 for int16;
-    float_nodes: nodes kept in float; fuse, fuse_list: folding; threads: of onnxruntime; batch: images per run.
+    observer: see observers.py; equalize: exponent for tensors read by full convolutions, AUTO_EXPONENT to choose it per
+    tensor, None for no equalization;
+    correction: "none", "float" (towards the float network), "own" (towards the float layer on its quantized input) or
+    "auto" (both are tried); rounding: "nearest" or "descent"; margin: factor on the range of logits; bits: node name -> 16
+    for int16; float_nodes: nodes kept in float; fuse, fuse_list: folding; threads: of onnxruntime; batch: images per run.
     """
 
     scheme: Scheme = Scheme.SHIFT
     observer: str = "search"
-    observer_options: ObserverOptions = ObserverOptions()
-    equalize: float | None = 0.5
-    correction: str = "float"
+    observer_options: ObserverOptions = field(default_factory=ObserverOptions)
+    equalize: float | None = AUTO_EXPONENT
+    correction: str = "auto"
     rounding: str = "descent"
     sweeps: int = 3
     margin: float = 1.15

@@ -39,8 +39,8 @@ class TensorStatistics:
 def channels_last(array: np.ndarray) -> np.ndarray:
     """[samples, channels, ...] as [samples, positions, channels]; vectors and scalars get one channel."""
     if array.ndim < 2:
-        return array.reshape(array.shape[0] if array.ndim else 1, 1, 1)
-    return np.moveaxis(array.reshape(array.shape[0], array.shape[1], -1), 1, 2)
+        return np.asarray(array.reshape(array.shape[0] if array.ndim else 1, 1, 1))
+    return np.asarray(np.moveaxis(array.reshape(array.shape[0], array.shape[1], -1), 1, 2))
 
 
 def collect(graph: Graph, data: Mapping[str, np.ndarray], names: Sequence[str], threads: int = 1, batch: int = 8,

@@ -1,0 +1,182 @@
+"""Where the error comes from: noise-to-signal per layer, cumulative and alone, with the worst channels and statistics.
+
+Graphwise: the whole quantized model runs, errors accumulate. Layerwise: one layer is quantized at a time and the error is
+measured at the network's output. noise/signal = sum (q - f)^2 / sum f^2 (ESP-PPQ's measure); equalized tensors are
+compared in the float model's own units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from espgen.quantize.exporter import qdq_model
+from espgen.quantize.model import QuantizedModel
+from espgen.quantize.prepare import unit_outputs
+from espgen.quantize.runtime import Session, can_batch, graph_session
+from espgen.quantize.statistics import Progress, channels_last
+from espgen.quantize.units import Unit, is_product, split_units
+
+WORST = 5
+BINS = 60
+LAST_LAYER_LIMIT = 0.10
+LAYER_LIMIT = 0.01
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One computing layer.
+
+    graphwise, layerwise: noise-to-signal power ratios (layerwise None where not measured); cosine: similarity of its
+    output; worst: (channel, ratio); mean, std, low, high: of the float output; cut: share of values beyond the grid;
+    histogram: counts of float and quantized output over [low, high].
+    """
+
+    name: str
+    op: str
+    output: str
+    bits: int
+    graphwise: float
+    layerwise: float | None
+    cosine: float
+    worst: tuple[tuple[int, float], ...]
+    mean: float
+    std: float
+    low: float
+    high: float
+    cut: float
+    histogram: tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All layers in graph order, the error at the output, and what the rules of thumb say."""
+
+    layers: tuple[LayerError, ...]
+    output_error: float
+    advice: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dicts and lists."""
+        return {
+            "output_error": self.output_error,
+            "layers": [
+                {
+                    "name": layer.name, "op": layer.op, "output": layer.output, "bits": layer.bits,
+                    "graphwise": layer.graphwise, "layerwise": layer.layerwise, "cosine": layer.cosine,
+                    "worst_channels": [{"channel": channel, "ratio": ratio} for channel, ratio in layer.worst],
+                    "mean": layer.mean, "std": layer.std, "low": layer.low, "high": layer.high, "cut": layer.cut,
+                    "histogram": {"float": list(layer.histogram[0]), "quantized": list(layer.histogram[1])},
+                }
+                for layer in self.layers
+            ],
+            "advice": list(self.advice),
+        }  # fmt: skip
+
+
+def analyse(model: QuantizedModel, data: Mapping[str, np.ndarray], layerwise: bool = True, threads: int = 1,
+            progress: Progress | None = None) -> Analysis:  # fmt: skip
+    """Error analysis over `data` (float32 [samples, ...] by input; a few dozen samples suffice)."""
+    graph = model.reference
+    units = [unit for unit in split_units(graph) if is_product(graph, unit.node) and unit.name in model.layers]
+    names = [unit.output for unit in units]
+    wanted = list(dict.fromkeys([*names, *graph.outputs]))
+    real = graph_session(graph, wanted, threads, 4).run(data)
+    quantized = _run(model, wanted, data, threads)
+    layers = []
+    for index, unit in enumerate(units):
+        alone = output_error(single_layer(model, unit), real, data, threads) if layerwise else None
+        layers.append(_layer(model, unit, real[unit.output], quantized[unit.output], alone))
+        if progress is not None:
+            progress("analysing layers", index + 1, len(units))
+    total = _ratio(quantized[graph.outputs[0]], real[graph.outputs[0]])
+    return Analysis(tuple(layers), total, tuple(_advice(layers, total)))
+
+
+def single_layer(model: QuantizedModel, unit: Unit) -> QuantizedModel:
+    """The model with only one layer quantized: its input, weights, bias and output."""
+    kept = {unit.node.inputs[0], *unit_outputs(unit)}
+    return replace(
+        model,
+        activations={name: quant for name, quant in model.activations.items() if name in kept},
+        layers={unit.name: model.layers[unit.name]} if unit.name in model.layers else {},
+        requantized={key: quant for key, quant in model.requantized.items() if key[0] == unit.name},
+    )
+
+
+def output_error(model: QuantizedModel, real: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray], threads: int) -> float:
+    """Noise-to-signal ratio of the first graph output."""
+    name = model.graph.outputs[0]
+    return _ratio(_run(model, [name], data, threads)[name], real[name])
+
+
+def _run(model: QuantizedModel, names: Sequence[str], data: Mapping[str, np.ndarray], threads: int) -> dict[str, np.ndarray]:
+    """Values of the QDQ model in the float model's units (equalization factors divided out)."""
+    batched = can_batch(model.graph)
+    proto = qdq_model(model, batched, extra_outputs=[name for name in names if name not in model.graph.outputs])
+    renamed = {output.name: output.name.removesuffix(".dequantized") for output in proto.graph.output}
+    session = Session(proto.SerializeToString(), list(renamed), threads, 4 if batched else 1)
+    results = {renamed[name]: value for name, value in session.run(data).items()}
+    for name, factor in model.factors.items():
+        if name in results:
+            shape = (1, -1) + (1,) * (results[name].ndim - 2)
+            results[name] = results[name] / factor.astype(np.float32).reshape(shape)
+    return results
+
+
+def _layer(model: QuantizedModel, unit: Unit, real: np.ndarray, quantized: np.ndarray, alone: float | None) -> LayerError:
+    gap = (quantized - real).astype(np.float64)
+    rows, noise = channels_last(real.astype(np.float64)), channels_last(gap)
+    per_channel = (noise**2).sum(axis=(0, 1)) / np.maximum((rows**2).sum(axis=(0, 1)), 1e-30)
+    order = np.argsort(-per_channel)[:WORST]
+    flat, other = real.reshape(-1).astype(np.float64), quantized.reshape(-1).astype(np.float64)
+    length = float(np.linalg.norm(flat) * np.linalg.norm(other))
+    low, high = float(real.min()), float(real.max())
+    span = (low, high) if high > low else (low - 0.5, low + 0.5)
+    grid = model.activations.get(unit.output)
+    factor = model.factors.get(unit.output)
+    scaled = rows if factor is None else rows * factor
+    cut = 0.0 if grid is None else float(np.mean((scaled > grid.real_high + grid.scale / 2) | (scaled < grid.real_low - grid.scale / 2)))
+    return LayerError(
+        name=unit.name,
+        op=unit.node.op,
+        output=unit.output,
+        bits=model.layers[unit.name].bits,
+        graphwise=_ratio(quantized, real),
+        layerwise=alone,
+        cosine=float(flat @ other) / length if length > 0.0 else 1.0,
+        worst=tuple((int(channel), float(per_channel[channel])) for channel in order),
+        mean=float(flat.mean()),
+        std=float(flat.std()),
+        low=low,
+        high=high,
+        cut=cut,
+        histogram=(
+            tuple(int(count) for count in np.histogram(flat, BINS, span)[0]),
+            tuple(int(count) for count in np.histogram(other, BINS, span)[0]),
+        ),
+    )
+
+
+def _ratio(quantized: np.ndarray, real: np.ndarray) -> float:
+    gap = quantized.astype(np.float64) - real
+    return float((gap**2).sum() / max(float((real.astype(np.float64) ** 2).sum()), 1e-30))
+
+
+def _advice(layers: Sequence[LayerError], total: float) -> list[str]:
+    """The rules of thumb of ESP-PPQ's users: last layer under 10 %, single layers under 1 %."""
+    advice = []
+    if total < LAST_LAYER_LIMIT:
+        advice.append(f"output error {100 * total:.2f} % is under 10 %: accuracy should hold")
+    else:
+        advice.append(f"output error {100 * total:.2f} % is above 10 %: accuracy will suffer; try --recipe auto or int16 layers")
+    alone = [layer for layer in layers if layer.layerwise is not None and layer.layerwise > LAYER_LIMIT]
+    for layer in sorted(alone, key=lambda layer: -(layer.layerwise or 0.0))[:WORST]:
+        reason = f", {100 * layer.cut:.2f} % of its values are cut off" if layer.cut > 1e-3 else ""
+        advice.append(f"{layer.name} alone costs {100 * (layer.layerwise or 0.0):.2f} % (over 1 %){reason}: a candidate for int16")
+    if layers and not alone and layers[0].layerwise is not None:
+        advice.append("every layer alone is under 1 %")
+    return advice

@@ -1,0 +1,222 @@
+"""Calibration and evaluation data: .npz files, image folders with val_list.txt, Python functions `module:name`."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espgen.errors import EspgenError, environment_error
+from espgen.ir import DType, Graph, Value
+
+LABELS = ("y", "label", "labels")
+LIST_FILES = ("val_list.txt", "image_label.txt", "labels.txt")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`arrays`: float32 [samples, ...] by graph input; `labels`: int64 [samples] or None."""
+
+    arrays: Mapping[str, np.ndarray]
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def take(self, chosen: slice | np.ndarray) -> Samples:
+        """Some of the samples."""
+        arrays = {name: np.ascontiguousarray(data[chosen]) for name, data in self.arrays.items()}
+        return Samples(arrays, None if self.labels is None else self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels 0..255 become model inputs: (pixel / divisor - mean) / std per channel, after resize and centre crop.
+
+    resize: length the shorter side is scaled to before the crop, 0 for resizing straight to the input's size.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    divisor: float = 1.0
+    resize: int = 0
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 or float [samples, channels, height, width] -> float32 of the same shape."""
+        shape = (1, -1, 1, 1)
+        mean = np.asarray(self.mean, np.float32).reshape(shape)
+        std = np.asarray(self.std, np.float32).reshape(shape)
+        return np.asarray((pixels.astype(np.float32) / np.float32(self.divisor) - mean) / std, np.float32)
+
+
+def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit: int | None = None) -> Samples:
+    """Samples for the inputs of a float graph from `source`.
+
+    A folder holds images and val_list.txt ("path label" lines); `module:name` names a function without arguments that
+    returns arrays [samples, ...], a dict of them by input, or (arrays, labels); anything else is an .npz whose arrays
+    are named after the inputs (a single array may have any name) with labels in `y`. Images [N, H, W, C] of an NCHW
+    input are turned. Raises EspgenError for data that does not fit, is empty, not finite or constant.
+    """
+    path = Path(source)
+    if path.is_dir():
+        arrays, labels = _folder(path, graph, preprocess or Preprocess(), limit)
+    elif ":" in source and not path.exists():
+        arrays, labels = _function(source, graph)
+    else:
+        arrays, labels = _npz(path, graph)
+    if preprocess is not None and not path.is_dir():
+        arrays = {name: preprocess.apply(_nchw(data, graph.value(name))) if data.ndim == 4 else data for name, data in arrays.items()}
+    checked = {name: check(arrays[name], graph.value(name), source) for name in graph.inputs if _present(name, arrays, source)}
+    counts = {name: len(data) for name, data in checked.items()}
+    if len(set(counts.values())) != 1:
+        raise EspgenError(f"the inputs have different numbers of samples: {counts}", place=source)
+    samples = Samples(checked, None if labels is None else np.asarray(labels).reshape(-1).astype(np.int64))
+    if samples.labels is not None and len(samples.labels) != len(samples):
+        raise EspgenError(f"{len(samples.labels)} labels for {len(samples)} samples", place=source)
+    return samples.take(slice(0, limit)) if limit is not None else samples
+
+
+def check(data: np.ndarray, value: Value, place: str) -> np.ndarray:
+    """`data` as float32 [samples, *shape without the batch axis]; EspgenError for anything that cannot calibrate."""
+    place = f"{place}, input {value.name!r}"
+    if not np.issubdtype(data.dtype, np.number):
+        raise EspgenError(f"the data has type {data.dtype}", place=place, hint="store numbers")
+    if data.size == 0:
+        raise EspgenError("the data holds no samples", place=place, hint="give at least a few dozen typical inputs")
+    shape = value.shape[1:] if value.shape[:1] == (1,) else value.shape
+    data = _nchw(data, value)
+    if data.shape == value.shape and value.shape[:1] != (1,):
+        data = data[None]
+    elif data.shape[1:] == (1, *shape):
+        data = data[:, 0]
+    if data.shape[1:] != shape:
+        raise EspgenError(
+            f"the data has shape {tuple(data.shape)}, the model wants {('N', *shape)}", place=place,
+            hint="give samples in the model's own layout, preprocessed as in training",
+        )  # fmt: skip
+    kind = np.float32 if value.dtype is DType.FLOAT32 else value.dtype.numpy
+    if np.issubdtype(data.dtype, np.floating) and not np.isfinite(data).all():
+        bad = int(np.argmax(~np.isfinite(data.reshape(len(data), -1)).all(axis=1)))
+        raise EspgenError("the data holds NaN or infinity", place=f"{place}, sample {bad}", hint="clean the data")
+    if data.min() == data.max():
+        raise EspgenError(
+            f"every value of the data is {float(data.flat[0]):g}", place=place,
+            hint="constant data says nothing about ranges: check how it was preprocessed",
+        )  # fmt: skip
+    return np.ascontiguousarray(data, kind)
+
+
+def _nchw(data: np.ndarray, value: Value) -> np.ndarray:
+    """Images with the channel last are turned where only that fits."""
+    if data.ndim == 4 and len(value.shape) == 4:
+        channels, high, wide = value.shape[1:]
+        if data.shape[1:] != (channels, high, wide) and data.shape[1:] == (high, wide, channels):
+            return np.moveaxis(data, 3, 1)
+    return data
+
+
+def _present(name: str, arrays: Mapping[str, np.ndarray], source: str) -> bool:
+    if name not in arrays:
+        raise EspgenError(f"no array for input {name!r}", place=source, hint=f"arrays there: {', '.join(sorted(arrays))}")
+    return True
+
+
+def _npz(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {"": file} if isinstance(file, np.ndarray) else {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise EspgenError(
+            f"can't read the data: {error}", place=str(path), hint="give an .npz, a folder of images or module:name"
+        ) from None
+    return _named(arrays, graph)
+
+
+def _named(arrays: dict[str, np.ndarray], graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    labels = next((arrays.pop(name) for name in LABELS if name in arrays and name not in graph.inputs), None)
+    numeric = {name: data for name, data in arrays.items() if data.ndim >= 1}
+    if len(graph.inputs) == 1 and graph.inputs[0] not in numeric:
+        likely = [name for name, data in numeric.items() if data.ndim > 1] or list(numeric)
+        preferred = "x" if "x" in likely else likely[0] if len(likely) == 1 else ""
+        if preferred or len(likely) == 1:
+            numeric[graph.inputs[0]] = numeric[likely[0] if not preferred else preferred]
+    return numeric, labels
+
+
+def _function(source: str, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    module_name, _, name = source.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise EspgenError(
+            f"can't import {source!r}: {error}", place="--data", hint="`module:name`, the module on PYTHONPATH"
+        ) from None
+    result: Any = function()
+    labels = None
+    if isinstance(result, tuple) and len(result) == 2:
+        result, labels = result
+    arrays = dict(result) if isinstance(result, Mapping) else {graph.inputs[0]: np.asarray(result)}
+    named, found = _named({key: np.asarray(data) for key, data in arrays.items()}, graph)
+    return named, found if labels is None else np.asarray(labels)
+
+
+def _folder(path: Path, graph: Graph, preprocess: Preprocess, limit: int | None) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    if len(graph.inputs) != 1 or len(graph.value(graph.inputs[0]).shape) != 4:
+        raise EspgenError("a folder of images fits only a model with one NCHW input", place=str(path), hint="use an .npz")
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise environment_error("reading images needs Pillow", hint="pip install 'espgen[quantize]'") from error
+    entries = _entries(path)[:limit]
+    channels, high, wide = graph.value(graph.inputs[0]).shape[1:]
+    pixels = np.empty((len(entries), channels, high, wide), np.uint8)
+    for index, (file, _) in enumerate(entries):
+        try:
+            with Image.open(file) as image:
+                turned = image.convert("L" if channels == 1 else "RGB")
+        except OSError as error:
+            raise EspgenError(f"can't read the image: {error}", place=str(file)) from None
+        pixels[index] = _fit(turned, high, wide, preprocess.resize)
+    known = all(label is not None for _, label in entries)
+    labels = np.array([label for _, label in entries], np.int64) if known else None
+    return {graph.inputs[0]: preprocess.apply(pixels)}, labels
+
+
+def _entries(path: Path) -> list[tuple[Path, int | None]]:
+    """(image, label) of every line of the folder's list file, or every image without labels."""
+    listing = next((path / name for name in LIST_FILES if (path / name).is_file()), None)
+    entries: list[tuple[Path, int | None]] = []
+    if listing is None:
+        kinds = {".jpg", ".jpeg", ".png", ".bmp", ".ppm"}
+        entries = [(file, None) for file in sorted(path.rglob("*")) if file.suffix.lower() in kinds]
+    else:
+        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, _, label = line.strip().rpartition(" ")
+            if not name or not label.lstrip("-").isdigit():
+                raise EspgenError(f"line {number} is not 'path label'", place=str(listing))
+            entries.append((path / name.strip(), int(label)))
+    if not entries:
+        raise EspgenError("the folder holds no images", place=str(path), hint="list them in val_list.txt: path label")
+    return entries
+
+
+def _fit(image: Any, high: int, wide: int, resize: int) -> np.ndarray:
+    from PIL import Image
+
+    bilinear = Image.Resampling.BILINEAR
+    if resize:
+        ratio = resize / min(image.size)
+        image = image.resize((round(image.size[0] * ratio), round(image.size[1] * ratio)), bilinear)
+        left, top = (image.size[0] - wide) // 2, (image.size[1] - high) // 2
+        image = image.crop((left, top, left + wide, top + high))
+    elif image.size != (wide, high):
+        image = image.resize((wide, high), bilinear)
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)

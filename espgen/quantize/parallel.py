@@ -1,0 +1,80 @@
+"""The same pure function over many arguments: in this process, in worker processes, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from espgen.errors import EspgenError, environment_error
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+_worker_task: Any = None
+
+
+def _install(task: Any) -> None:
+    global _worker_task
+    _worker_task = task
+
+
+def _call(argument: Any) -> Any:
+    return _worker_task(argument)
+
+
+class Pool(Generic[Argument, Result]):
+    """Runs one task over arguments; results come in the order of the arguments, whoever computes them.
+
+    The task is sent to each worker process once. Raises EspgenError (exit code 3) where Dask or its scheduler is missing.
+    """
+
+    def __init__(self, jobs: int, dask: str | None, task: Callable[[Argument], Result]) -> None:
+        if jobs < 1:
+            raise EspgenError(f"--jobs {jobs}: at least one process is needed", place="--jobs")
+        self.task = task
+        self._executor: Executor | None = None
+        self._client: Any = None
+        self._sent: Any = None
+        if dask is not None:
+            self._client = _client(dask)
+            self._sent = self._client.scatter(task, broadcast=True)
+        elif jobs > 1:
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_install, initargs=(task,))
+
+    def run(self, arguments: Sequence[Argument]) -> list[Result]:
+        """The task's results for all arguments."""
+        if self._client is not None:
+            futures = [self._client.submit(_apply, self._sent, argument, pure=False) for argument in arguments]
+            return list(self._client.gather(futures))
+        if self._executor is not None:
+            return list(self._executor.map(_call, arguments))
+        return [self.task(argument) for argument in arguments]
+
+    def __enter__(self) -> Pool[Argument, Result]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+
+
+def _apply(task: Callable[[Any], Any], argument: Any) -> Any:
+    return task(argument)
+
+
+def _client(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise environment_error("--dask needs distributed", hint="pip install 'espgen[dask]'") from error
+    try:
+        return Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise environment_error(
+            f"no Dask scheduler answers: {error}", place=f"--dask {address}", hint="start one with `dask scheduler`"
+        ) from None
