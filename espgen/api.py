@@ -143,7 +143,8 @@ def component_graph(component: Path) -> Graph:
     """The integer graph that a component was generated from."""
     path = Path(component) / GRAPH
     if not path.is_file():
-        raise EspgenError("the component has no graph", place=str(path), hint=f"compile the model again ({MANIFEST} and {GRAPH} belong together)")
+        hint = f"compile the model again ({MANIFEST} and {GRAPH} belong together)"
+        raise EspgenError("the component has no graph", place=str(path), hint=hint)
     return load_graph(path.read_bytes())
 
 

@@ -60,4 +60,5 @@ def _verify_value(graph: Graph, value: Value, after: str) -> None:
 
 def _broken(message: str, after: str, node: Node | None = None) -> EspgenError:
     place = f"graph after {after}" if after else "graph"
-    return EspgenError(message, node=node.name if node else None, place=place, hint="this is a defect of espgen: please report it with the model")
+    hint = "this is a defect of espgen: please report it with the model"
+    return EspgenError(message, node=node.name if node else None, place=place, hint=hint)

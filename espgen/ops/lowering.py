@@ -24,7 +24,11 @@ PLAIN = ""
 CHANNELS_LAST = "channels_last"
 
 _SIGNED = {DType.UINT8: (DType.INT8, 128), DType.UINT16: (DType.INT16, 32768)}
-_SPATIAL = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "DepthToSpace", "SpaceToDepth", "ConvInteger", "PRelu"}
+_SPATIAL = {
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "DepthToSpace",
+    "SpaceToDepth", "ConvInteger", "PRelu",
+}  # fmt: skip
+_ELEMENTWISE = {"Unary", "Requantize", "Add", "Sub", "Mul", "Div", "Pad", "Concat", "Clip", "Relu"}
 
 
 @dataclass
@@ -143,7 +147,8 @@ class LoweringContext:
         self.emit(f"{name}_expand", "reshape", (self.fetch(name, PLAIN),), (plain,))
         if layout == PLAIN:
             return plain
-        arranged = Value(f"{name}_expanded_last", channels_last_shape(shape), value.dtype, value.quant, channels_last_layout(rank))
+        layout = channels_last_layout(rank)
+        arranged = Value(f"{name}_expanded_last", channels_last_shape(shape), value.dtype, value.quant, layout)
         result = self.new_value(name, arranged, f"{layout}:{rank}")
         self._permute(f"{name}_to_channels_last", plain, result, (0, 2, 3, 1) if rank == 4 else (0, 2, 1))
         return result
@@ -151,7 +156,8 @@ class LoweringContext:
     def _to_channels_last(self, name: str, plain: str) -> str:
         rank = len(self.value(name).shape)
         if rank not in (3, 4):
-            raise EspgenError(f"{name!r} has rank {rank}; spatial operators take rank 3 (N,C,L) or 4 (N,C,H,W)", hint="reshape it in the model")
+            message = f"{name!r} has rank {rank}; spatial operators take rank 3 (N,C,L) or 4 (N,C,H,W)"
+            raise EspgenError(message, hint="reshape it in the model")
         result = self.define(name, CHANNELS_LAST)
         self._permute(f"{name}_to_channels_last", plain, result, (0, 2, 3, 1) if rank == 4 else (0, 2, 1))
         return result
@@ -231,7 +237,7 @@ def wants_channels_last(graph: Graph, name: str) -> bool:
         for node in readers.get(current, []):
             if node.op in _SPATIAL:
                 return True
-            if node.op in {"Unary", "Requantize", "Add", "Sub", "Mul", "Div", "Pad", "Concat", "Clip", "Relu"} and node.name not in seen:
+            if node.op in _ELEMENTWISE and node.name not in seen:
                 seen.add(node.name)
                 queue += [output for output in node.outputs if output]
     return False

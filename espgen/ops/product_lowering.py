@@ -78,7 +78,16 @@ def constant_weights(context: LoweringContext, node: Node, index: int) -> tuple[
     return None if data is None else (context.value(node.inputs[index]), data)
 
 
-def emit_product(context: LoweringContext, node: Node, x: str, result: str, quant: QuantParams | None, data: Array, bias: Array, attrs: dict[str, Any]) -> None:
+def emit_product(
+    context: LoweringContext,
+    node: Node,
+    x: str,
+    result: str,
+    quant: QuantParams | None,
+    data: Array,
+    bias: Array,
+    attrs: dict[str, Any],
+) -> None:
     """Append conv2d with weights [O,KH,KW,I]."""
     outputs = data.shape[0]
     per_channel = quant or QuantParams.tensor(1.0)
@@ -96,7 +105,8 @@ def lower_conv(context: LoweringContext, node: Node) -> None:
     """Conv and ConvInteger: [O,I,kh,kw] weights to [O,kh,kw,I]; rank 3 becomes height 1."""
     constant = constant_weights(context, node, 1)
     if constant is None:
-        raise EspgenError("the weights are computed at run time", node=node.name, place=node.inputs[1], hint="make them an initializer")
+        hint = "make them an initializer"
+        raise EspgenError("the weights are computed at run time", node=node.name, place=node.inputs[1], hint=hint)
     value, data = constant
     attrs = node.attrs
     flat = data.ndim == 3
@@ -125,7 +135,8 @@ def lower_matrix_product(context: LoweringContext, node: Node) -> bool:
     value, data = constant
     attrs = node.attrs
     if attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0 or attrs.get("transA", 0):
-        raise EspgenError("Gemm with alpha, beta or transA", node=node.name, hint="fold the factors into the weights, transpose the input")
+        hint = "fold the factors into the weights, transpose the input"
+        raise EspgenError("Gemm with alpha, beta or transA", node=node.name, hint=hint)
     matrix = data if attrs.get("transB", 0) else data.T
     addend = 2 if node.op in ("Gemm", "MatMul") else len(node.inputs)
     bias = bias_of(context, node, addend, matrix.shape[0])

@@ -31,5 +31,6 @@ def spec_of(op: str) -> OpSpec:
     """The spec of an integer operator; EspgenError where there is none."""
     spec = specs().get(op)
     if spec is None:
-        raise EspgenError(f"operator {op!r} is not an integer operator of espgen", hint="see the table of operators in the README")
+        hint = "see the table of operators in the README"
+        raise EspgenError(f"operator {op!r} is not an integer operator of espgen", hint=hint)
     return spec

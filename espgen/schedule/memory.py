@@ -70,9 +70,10 @@ def _step(graph: Graph, index: int, storage: StoragePlan, scratch: Mapping[str, 
     writes = tuple(name for name in node.outputs if name)
     pairs = []
     if spec_of(node.op).in_place:
+        made = writes[0]
         pairs = [
-            (writes[0], name)
+            (made, name)
             for name in reads
-            if storage.storages[name] == storage.storages[writes[0]] and name not in storage.views and writes[0] not in storage.views
+            if storage.storages[name] == storage.storages[made] and not {name, made} & storage.views.keys()
         ]
     return Step(node.name, reads, writes, scratch.get(node.name, 0), tuple(pairs[:1]))

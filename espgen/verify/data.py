@@ -19,7 +19,12 @@ from espgen.ir.layout import to_layout
 Array = npt.NDArray[Any]
 
 LABELS = "y"
-_OFFSETS = {(DType.UINT8, DType.INT8): -128, (DType.INT8, DType.UINT8): 128, (DType.UINT16, DType.INT16): -32768, (DType.INT16, DType.UINT16): 32768}
+_OFFSETS = {
+    (DType.UINT8, DType.INT8): -128,
+    (DType.INT8, DType.UINT8): 128,
+    (DType.UINT16, DType.INT16): -32768,
+    (DType.INT16, DType.UINT16): 32768,
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ def _read(path: Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, KeyError) as problem:
-        raise EspgenError("the data is no .npz file of plain arrays", place=str(path), hint="write it with numpy.savez") from problem
+        hint = "write it with numpy.savez"
+        raise EspgenError("the data is no .npz file of plain arrays", place=str(path), hint=hint) from problem
 
 
 def _choose(arrays: Mapping[str, Array], name: str, source: str, only: bool, path: Path) -> Array:
@@ -139,7 +145,8 @@ def _integers(data: Array, value: Value, place: str) -> Array:
     for (source, result), offset in _OFFSETS.items():
         if data.dtype == source.numpy and target is result:
             return np.asarray((data.astype(np.int64) + offset).astype(target.numpy))
-    if data.dtype.kind in "iu" and data.size and data.min() >= target.minimum and data.max() <= target.maximum and target.size >= 4:
+    fits = data.size and data.dtype.kind in "iu" and data.min() >= target.minimum and data.max() <= target.maximum
+    if fits and target.size >= 4:
         return np.asarray(data.astype(target.numpy))
     raise EspgenError(
         f"array of type {data.dtype} for an input of type {target.value}",
@@ -153,5 +160,6 @@ def _checked_labels(labels: Array | None, limit: int | None, count: int, path: P
         return None
     flat = labels.reshape(-1)[:limit]
     if labels.dtype.kind not in "iu" or len(flat) != count:
-        raise EspgenError(f"labels y: {labels.dtype} {list(labels.shape)} for {count} samples", place=str(path), hint="one integer per sample")
+        message = f"labels y: {labels.dtype} {list(labels.shape)} for {count} samples"
+        raise EspgenError(message, place=str(path), hint="one integer per sample")
     return flat

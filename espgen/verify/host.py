@@ -109,7 +109,8 @@ class HostModel:
         """Run once on memory filled with a pattern. Returns every layer's outputs (`keep="layers"`) or the model's.
 
         EspgenError where a row of a layer is never made or made twice, where a kernel wrote outside its arena
-        (`check_each_step` finds out which layer) or where no buffer is in use, where a sanitizer objects, or for inputs of the wrong kind.
+        (`check_each_step` finds out which layer) or where no buffer is in use, where a sanitizer objects, or for inputs
+        of the wrong kind.
         """
         self._backend.prepare(_POISON[self._runs % len(_POISON)])
         self._runs += 1

@@ -42,7 +42,10 @@ def test_rne_divide(numerator: int, denominator: int) -> None:
     assert int(arith.rne_divide(numerator, denominator)) == nearest_even(Fraction(numerator, denominator))
 
 
-@pytest.mark.parametrize(("value", "shift", "expected"), [(1, 1, 0), (3, 1, 2), (-1, 1, 0), (-3, 1, -2), (5, 1, 2), (-5, 1, -2), (-(2**31), 32, 0), (2**31 - 1, 40, 0)])
+@pytest.mark.parametrize(
+    ("value", "shift", "expected"),
+    [(1, 1, 0), (3, 1, 2), (-1, 1, 0), (-3, 1, -2), (5, 1, 2), (-5, 1, -2), (-(2**31), 32, 0), (2**31 - 1, 40, 0)],
+)
 def test_ties_go_to_even_on_both_sides_of_zero(value: int, shift: int, expected: int) -> None:
     assert int(arith.rne_shift(value, shift)) == expected
 

@@ -91,7 +91,7 @@ def test_a_lost_request_is_sent_again_under_its_number() -> None:
 def test_no_reply_at_all_ends_in_an_error_within_its_time() -> None:
     link, device = connected(lambda frame, attempt: [])
     start = device.clock.now
-    with pytest.raises(EspgenError, match="no valid reply to echo in time .asked 4 times.") as error:
+    with pytest.raises(EspgenError, match=r"no valid reply to echo in time .asked 4 times.") as error:
         link.request(Type.ECHO)
     assert error.value.exit_code == ENVIRONMENT and error.value.place == "test"
     assert device.clock.now - start <= TIMING.reply * (TIMING.retries + 1) + 0.001
