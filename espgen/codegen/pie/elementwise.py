@@ -58,15 +58,15 @@ class RowShape:
 
 
 class VectorBody(Protocol):
-    """The arithmetic of an element-wise kernel.
+    """The arithmetic of an element-wise kernel."""
 
-    Attributes:
-        summary: what it computes, for the comment above the function.
-        unroll: vectors that are best computed together.
-    """
+    @property
+    def summary(self) -> str:
+        """What it computes, for the comment above the function."""
 
-    summary: str
-    unroll: int
+    @property
+    def unroll(self) -> int:
+        """Vectors that are best computed together."""
 
     def params(self) -> bytes:
         """Constants, a multiple of 16 bytes."""

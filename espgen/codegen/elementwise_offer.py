@@ -1,0 +1,160 @@
+"""PIE kernels for element-wise nodes of 8-bit values: sums, products, sign flips, copies between storages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from espgen.codegen.calls import Call, NodePlan
+from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.pie import product, weighted_sum
+from espgen.codegen.pie.copies import Copy, FlipSign
+from espgen.codegen.pie.elementwise import RowShape, VectorBody, elementwise_kernel
+from espgen.codegen.pie.packing import LANES
+from espgen.codegen.pie.product import Product, ProductSpec
+from espgen.codegen.pie.spec import PieKernel
+from espgen.codegen.pie.weighted_sum import SumSpec, sum_body
+from espgen.ir import DType, Graph, Node
+from espgen.ops.base import RowTable, Storage, bounds, rows_of
+from espgen.ops.broadcast import Operand, operand
+from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
+
+KERNEL = "pie elementwise"
+_LEAST_PADDED_CHANNELS = 8
+"""Pixels of fewer channels stay dense: padding them to whole vectors would cost more than it gains."""
+
+MakeBody = Callable[[], VectorBody]
+StorageOf = Callable[[str], Storage]
+
+
+def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+    """A PIE kernel for an element-wise node, why there is none, or None for other nodes."""
+    make = _BODIES.get(node.op)
+    if make is None:
+        return None
+    body = make(node, graph)
+    if isinstance(body, str):
+        return Refusal(KERNEL, body)
+    reason = _shape_refusal(node, graph)
+    if reason is not None:
+        return Refusal(KERNEL, reason)
+    names = (*node.inputs, *node.outputs)
+    # A reshape asks for nothing: between dense storages it is no copy at all.
+    asking = [] if node.op == "reshape" else [name for name in names if not graph.is_constant(name)]
+    needs = {name: _need(graph, name) for name in asking}
+    storages = {name: padded_storage(graph.value(name), needs.get(name, StorageNeed())) for name in names}
+    rows, _, _ = rows_of(graph.value(node.outputs[0]).shape)
+    cycles = int(_kernel(node, graph, storages.__getitem__, body).cycles(rows))
+    return Offer(KERNEL, cycles, needs, partial(_build, node, graph, body))
+
+
+def _need(graph: Graph, name: str) -> StorageNeed:
+    """Whole vectors per pixel, or rows that start at whole vectors."""
+    channels = rows_of(graph.value(name).shape)[2]
+    return StorageNeed(0, 0, LANES if channels >= _LEAST_PADDED_CHANNELS else 1)
+
+
+def _shape_refusal(node: Node, graph: Graph) -> str | None:
+    result = graph.value(node.outputs[0])
+    rows, pixels, channels = rows_of(result.shape)
+    if rows * pixels * channels == 0:
+        return "no elements"
+    for name in node.inputs:
+        shape = graph.value(name).shape
+        own_channels = shape[-1] if shape else 1
+        if own_channels != channels:
+            return f"{name} has {own_channels} of {channels} channels"
+        own_pixels = shape[-2] if len(shape) > 1 else 1
+        if graph.is_constant(name) and own_channels * own_pixels % LANES and rows_of(shape)[0] > 1:
+            return f"constant {name} with rows that are no whole vectors"
+    if node.op == "reshape" and rows_of(graph.value(node.inputs[0]).shape) != (rows, pixels, channels):
+        return "elements move between rows or pixels"
+    return None
+
+
+def _operands(node: Node, graph: Graph, storage: StorageOf) -> tuple[Operand, ...]:
+    """The operands broadcast to the output; a reshape's as it is, since rows, pixels and channels agree."""
+    shape = graph.value(node.outputs[0]).shape
+    if node.op != "reshape":
+        return tuple(operand(name, shape, graph, storage) for name in node.inputs)
+    (name,) = node.inputs
+    return (Operand(RowTable(name, tuple(range(rows_of(shape)[0]))), storage(name).pixel_pitch, 1),)
+
+
+def _kernel(node: Node, graph: Graph, storage: StorageOf, body: MakeBody) -> PieKernel:
+    result = graph.value(node.outputs[0])
+    _, pixels, channels = rows_of(result.shape)
+    operands = _operands(node, graph, storage)
+    layouts = [storage(name) for name in (*node.inputs, *node.outputs)]
+    shape = RowShape(
+        pixels=pixels,
+        size=channels,
+        in_pitches=tuple(entry.pixel_stride for entry in operands),
+        out_pitch=layouts[-1].pixel_pitch,
+        aligned=all(_aligned(layout) for layout in layouts),
+    )
+    return elementwise_kernel(shape, body(), node.op)
+
+
+def _aligned(layout: Storage) -> bool:
+    starts_aligned = layout.pad_left * layout.pixel_pitch % LANES == 0
+    return starts_aligned and (layout.rows == 1 or layout.row_pitch % LANES == 0)
+
+
+def _build(node: Node, graph: Graph, body: MakeBody, storage: StoragePlan) -> NodePlan:
+    result = graph.value(node.outputs[0])
+    if result.name in storage.views:
+        return NodePlan(node, "view", ())
+    kernel = _kernel(node, graph, lambda name: storage.of(graph, name), body)
+    rows, _, _ = rows_of(result.shape)
+    tables = tuple(entry.table for entry in _operands(node, graph, lambda name: storage.of(graph, name)))
+    call = Call(
+        function=kernel.symbol,
+        header=None,
+        template=None,
+        output=RowTable(result.name, tuple(range(rows))),
+        inputs=tables,
+        tables=(("void", kernel.params),),
+        rows=rows,
+        row_begin=0,
+        row_end=rows,
+    )
+    return NodePlan(node, KERNEL, (call,), assembly=((kernel.symbol, kernel.assembly),))
+
+
+def _is_int8(node: Node, graph: Graph) -> bool:
+    return all(graph.value(name).dtype is DType.INT8 for name in (*node.inputs, *node.outputs))
+
+
+def _sum(node: Node, graph: Graph) -> MakeBody | str:
+    if not _is_int8(node, graph):
+        return "not int8"
+    low, high = bounds(node, graph)
+    points = tuple(graph.value(name).zero_point for name in node.inputs)
+    spec = SumSpec(node.attrs["weights"], points, graph.value(node.outputs[0]).zero_point, low, high)
+    return weighted_sum.supports(spec) or (lambda: sum_body(spec))
+
+
+def _product(node: Node, graph: Graph) -> MakeBody | str:
+    if not _is_int8(node, graph):
+        return "not int8"
+    low, high = bounds(node, graph)
+    first, second = (graph.value(name).zero_point for name in node.inputs)
+    spec = ProductSpec(node.attrs["requant"], (first, second), graph.value(node.outputs[0]).zero_point, low, high)
+    return product.supports(spec) or (lambda: Product(spec))
+
+
+def _flip(node: Node, graph: Graph) -> MakeBody | str:
+    return FlipSign if graph.value(node.outputs[0]).dtype.size == 1 else "not 8 bits"
+
+
+def _copy(node: Node, graph: Graph) -> MakeBody | str:
+    return Copy if graph.value(node.outputs[0]).dtype.size == 1 else "not 8 bits"
+
+
+_BODIES: dict[str, Callable[[Node, Graph], MakeBody | str]] = {
+    "add": _sum,
+    "mul": _product,
+    "flip_sign": _flip,
+    "reshape": _copy,
+}
