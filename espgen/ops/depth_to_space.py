@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import Array, Case, GraphBuilder, KernelCall, OpSpec, StorageOf, output_array
 from espgen.ops.lowering import CHANNELS_LAST, LoweringContext
@@ -101,9 +102,18 @@ def _lower_blocks(context: LoweringContext, node: Node) -> None:
     source, result = context.value(node.inputs[0]), context.value(node.outputs[0])
     if not same_meaning(source, result):
         activation(context, node, node.inputs[0])
+    block = int(node.attrs["blocksize"])
+    divided = source.shape[1:2] if node.op == "DepthToSpace" else source.shape[2:]
+    divisor = block * block if node.op == "DepthToSpace" else block
+    if block < 1 or len(source.shape) != 4 or any(extent % divisor for extent in divided):
+        raise EspgenError(
+            f"{node.op} of {list(source.shape)} in blocks of {block}",
+            node=node.name,
+            hint="its extents must be multiples of the block",
+        )
     operand = rescaled(context, node, context.fetch(node.inputs[0], CHANNELS_LAST), source, result)
     output = context.define(node.outputs[0], CHANNELS_LAST)
-    attrs: dict[str, int | str] = {"block": int(node.attrs["blocksize"])}
+    attrs: dict[str, int | str] = {"block": block}
     if node.op == "DepthToSpace":
         attrs["mode"] = node.attrs.get("mode", "DCR")
     name = "depth_to_space" if node.op == "DepthToSpace" else "space_to_depth"
