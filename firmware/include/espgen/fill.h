@@ -7,11 +7,29 @@
 
 namespace espgen {
 
-// `count` elements of type T at `destination`.
+// `count` elements of type T at `destination`, four bytes at a time where it is aligned to them.
 template <typename T>
 inline void fill(void* destination, T value, uint32_t count) {
-  T* elements = static_cast<T*>(destination);
-  for (uint32_t i = 0; i < count; ++i) elements[i] = value;
+  typedef uint32_t __attribute__((may_alias)) Word;
+  constexpr uint32_t kPerWord = sizeof(Word) / sizeof(T);
+  T* element = static_cast<T*>(destination);
+  T* const end = element + count;
+  while (element < end && reinterpret_cast<uintptr_t>(element) % sizeof(Word) != 0) {
+    *element++ = value;
+  }
+  Word pattern = 0;
+  for (uint32_t i = 0; i < kPerWord; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(value) << (32 - 8 * sizeof(T));
+    pattern |= bits >> (8 * sizeof(T) * i);
+  }
+  for (; static_cast<uint32_t>(end - element) >= 4 * kPerWord; element += 4 * kPerWord) {
+    Word* const words = reinterpret_cast<Word*>(element);
+    words[0] = pattern;
+    words[1] = pattern;
+    words[2] = pattern;
+    words[3] = pattern;
+  }
+  while (element < end) *element++ = value;
 }
 
 // The `left` elements in front of and the `right` elements behind the image in each of `rows` rows
