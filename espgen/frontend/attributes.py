@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -42,10 +43,18 @@ def read_attributes(node: NodeProto, schema: onnx.defs.OpSchema | None, name: st
             wanted: Any = declared.type
             if int(wanted.value) != attribute.type:
                 raise _bad(name, attribute.name, f"must be {wanted.name.lower()}")
-        attributes[attribute.name] = reader(attribute)
+        value = reader(attribute)
+        if not _finite(value):
+            raise _bad(name, attribute.name, "is not a finite number")
+        attributes[attribute.name] = value
     if schema is not None:
         _add_defaults(attributes, schema, name)
     return attributes
+
+
+def _finite(value: Any) -> bool:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return all(math.isfinite(number) for number in numbers if isinstance(number, float))
 
 
 def _add_defaults(attributes: dict[str, Any], schema: onnx.defs.OpSchema, name: str) -> None:

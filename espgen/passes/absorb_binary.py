@@ -36,6 +36,7 @@ def absorb_binary(builder: Builder, node: Node, operands: list[Symbol | None], s
     for index, data in enumerate(constants):
         if data is None:
             continue
+        _check_finite(node, data, index)
         symbol = _with_constant(builder, node, (right, left)[index], data, index, shape)
         if symbol is not None:
             return symbol
@@ -43,6 +44,16 @@ def absorb_binary(builder: Builder, node: Node, operands: list[Symbol | None], s
     if same is not None:
         return same
     return _operation(builder, node, left, right, constants, shape)
+
+
+def _check_finite(node: Node, data: Array, index: int) -> None:
+    """Constants are numbers; an open bound of Max or Min may be infinite."""
+    bad = np.isnan(data) if node.op in ("Max", "Min") else ~np.isfinite(data)
+    if np.any(bad):
+        raise EspgenError(
+            f"the constant operand of {node.op} is not finite", node=node.name, place=f"tensor {node.inputs[index]!r}",
+            hint="correct the constant in the model",
+        )  # fmt: skip
 
 
 def _constant(builder: Builder, symbol: Symbol) -> Array | None:

@@ -52,7 +52,13 @@ def make_product(builder: Builder, node: Node, operands: list[Symbol | None], sh
     product = Product(node.outputs[0], shape, node, x, data, quant, axis, channels, None, weights.name)
     alpha = float(node.attrs.get("alpha", 1.0))
     if alpha != 1.0:
-        product = scaled(product, np.array(alpha)) or product
+        factored = scaled(product, np.array(alpha))
+        if factored is None:
+            raise EspgenError(
+                f"alpha {alpha} makes the weight scales infinite", node=node.name, place="attribute alpha",
+                hint="correct alpha, or fold it into the weights",
+            )  # fmt: skip
+        product = factored
     addend = operands[2] if len(operands) > 2 else None
     if addend is None or float(node.attrs.get("beta", 1.0)) == 0.0:
         return product
@@ -112,7 +118,7 @@ def biased(builder: Builder, product: Product, addend: Symbol, reader: Node, fac
     if reader is product.node and product.node.op != "Gemm":
         real = real.reshape((-1,) + (1,) * (len(product.shape) - 2))
     vector = channel_vector(product, real)
-    if vector is None or not np.all(np.isfinite(vector)):
+    if vector is None or not np.all(np.isfinite(vector * factor)):
         raise EspgenError(
             f"the bias of {reader.op} isn't one finite number per output channel", node=reader.name,
             place=f"tensor {addend.label!r}", hint="add it behind a QuantizeLinear/DequantizeLinear pair instead",
@@ -150,6 +156,8 @@ def scaled(product: Product, factor: Array) -> Product | None:
         product.weights, product.quant, product.channel_axis, factors[: product.weights.shape[product.channel_axis]]
     )
     bias = None if product.bias is None else product.bias * factors
+    if not all(np.isfinite(quant.scale)) or (bias is not None and not np.all(np.isfinite(bias))):
+        return None
     return replace(product, weights=weights, quant=quant, bias=bias)
 
 

@@ -10,9 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from espgen.errors import EspgenError
 from espgen.ir import Graph, Node, QuantParams, Value, constant_value, fresh_name
 from espgen.passes.absorb_numbers import Array, dequantized
 from espgen.passes.absorb_products import scale_weights
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def run(graph: Graph) -> Graph:
@@ -35,7 +38,13 @@ def _fold(graph: Graph, node: Node) -> Graph:
 def _affine(graph: Graph, node: Node) -> tuple[Array, Array]:
     gamma, beta, mean, variance = (graph.constants[name].astype(np.float64) for name in node.inputs[1:5])
     factor = gamma / np.sqrt(np.maximum(variance, 0.0) + float(node.attrs["epsilon"]))
-    return factor, beta - mean * factor
+    offset = beta - mean * factor
+    if max(np.max(np.abs(factor), initial=0.0), np.max(np.abs(offset), initial=0.0)) > _LARGEST:
+        raise EspgenError(
+            "BatchNormalization multiplies or adds a number beyond float32", node=node.name,
+            place=f"tensor {node.inputs[4]!r}", hint="correct its statistics",
+        )  # fmt: skip
+    return factor, offset
 
 
 def _into_product(graph: Graph, node: Node, product: Node, factor: Array, offset: Array) -> Graph | None:
@@ -61,6 +70,8 @@ def _into_product(graph: Graph, node: Node, product: Node, factor: Array, offset
         if integers.shape[axis] != factor.size or quant.axis not in (None, axis):
             return None
         data, scales = scale_weights(integers, quant, axis, factor)
+        if not all(np.isfinite(scales.scale)):
+            return None
         source = fresh_name(graph, f"{maker.inputs[0]}/{node.name}", [name])
         new_constants[source] = data
         new_values += [constant_value(source, data), replace(graph.value(product.inputs[1]), name=name)]
