@@ -41,8 +41,8 @@ class Scale:
     split >  0: upper = t >> split, lower = t mod 2^split;   high ~ ratio * 2^(shift + split), low ~ ratio * 2^shift
     split <= 0: upper = t * 2^-split, lower = t;             high * 2^-split + low ~ ratio * 2^shift
     and 2^14 - 1 <= high < 2^15, 0 <= low < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates and one rounding shift
-    compute it exactly in vector code (espgen/codegen/pie/). `split` is one per node, the smallest for which the saturation
-    of t lies outside the output range of every channel. A channel that can only give 0 has high = low = shift = 0.
+    compute it exactly in vector code (espgen/codegen/pie/). `split` is one per node: the saturation of t lies outside the
+    output range of every channel, or outside of what the accumulators can reach. A channel that can only give 0 has high = low = shift = 0.
     """
 
     split: int
@@ -165,8 +165,7 @@ def choose_requant(ratios: Sequence[float], bounds: Sequence[int], output_bits: 
 
 
 def _choose_scale(ratios: Sequence[float], bounds: Sequence[int], node: str | None) -> Scale:
-    limit = max(min(bound + 1.0, 256.0 / ratio) for ratio, bound in zip(ratios, bounds, strict=True))
-    split = max(_LEAST_SPLIT, math.ceil(math.log2(limit)) - 15)
+    split = _choose_split(ratios, bounds)
     high, low, shift = [], [], []
     for ratio, bound in zip(ratios, bounds, strict=True):
         if ratio * bound < 0.5:
@@ -179,6 +178,20 @@ def _choose_scale(ratios: Sequence[float], bounds: Sequence[int], node: str | No
             raise _too_large(ratio, node)
         high.append(one_high), low.append(one_low), shift.append(amount)
     return Scale(split, tuple(high), tuple(low), tuple(shift))
+
+
+def _choose_split(ratios: Sequence[float], bounds: Sequence[int]) -> int:
+    """The smallest split that covers the output range of every channel.
+
+    A split above 0 grows until it covers every possible accumulator, so that nothing needs clipping, where what this costs in
+    precision (the rounding of `low`, ratio * 2^(2 split - 18) on average) stays below 2^-12, by 2 at most.
+    """
+    limit = max(min(bound + 1.0, 256.0 / ratio) for ratio, bound in zip(ratios, bounds, strict=True))
+    split = max(_LEAST_SPLIT, math.ceil(math.log2(limit)) - 15)
+    whole = max(bounds).bit_length() - 15
+    if 0 < split < whole <= split + 2 and max(ratios) * 2.0 ** (2 * whole - 18) <= 2.0**-12:
+        return whole
+    return split
 
 
 def _factors(ratio: float, split: int) -> tuple[int, int, int]:
