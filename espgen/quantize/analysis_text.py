@@ -13,8 +13,8 @@ def tables(analysis: Analysis) -> str:
     """Graphwise and layerwise tables, worst layer first, then the advice."""
     parts = [_table("Graphwise quantization error (accumulated)", ((layer.name, layer.graphwise) for layer in analysis.layers))]
     if any(layer.layerwise is not None for layer in analysis.layers):
-        parts.append(_table("Layerwise quantization error (one layer at a time, at the output)",
-                            ((layer.name, layer.layerwise or 0.0) for layer in analysis.layers)))  # fmt: skip
+        rows = ((layer.name, layer.layerwise or 0.0) for layer in analysis.layers)
+        parts.append(_table("Layerwise quantization error (one layer at a time, at the output)", rows))
     return "\n".join([*parts, *analysis.advice]) + "\n"
 
 

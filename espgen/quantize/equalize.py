@@ -21,7 +21,7 @@ from espgen.quantize.units import bound_limits, is_depthwise, is_product
 DEAD = 1e-4
 # A channel that hardly ever fires on the calibration data may fire on other data: too large a factor would cut it off.
 LARGEST_FACTOR = 4.0
-LARGEST_FREE_FACTOR = 32.0
+LARGEST_FREE_FACTOR = 2.0**10
 _TIES = frozenset({"Relu", "Clip", "Add", "Sub", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LeakyRelu"})
 
 

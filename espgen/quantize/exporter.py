@@ -59,10 +59,9 @@ def qdq_model(model: QuantizedModel, batched: bool = False, extra_outputs: Seque
     return _QdqWriter(model, batched).write(extra_outputs)
 
 
-def save(model: onnx.ModelProto, path: str) -> None:
-    """Write a model; the same model gives the same bytes."""
-    with open(path, "wb") as stream:
-        stream.write(model.SerializeToString(deterministic=True))
+def qdq_bytes(model: QuantizedModel) -> bytes:
+    """The QDQ model as a file's bytes; the same model gives the same bytes."""
+    return bytes(qdq_model(model).SerializeToString(deterministic=True))
 
 
 class _Writer:

@@ -59,13 +59,13 @@ class TensorQuant:
         scaled = np.rint(np.asarray(real, np.float32) / np.float32(self.scale))
         scaled += np.float32(self.zero_point)
         np.clip(scaled, self.low, self.high, out=scaled)
-        return scaled.astype(np.int8 if self.bits == 8 else np.int16)
+        return np.asarray(scaled.astype(np.int8 if self.bits == 8 else np.int16))
 
     def reals(self, integers: np.ndarray) -> np.ndarray:
         """float32 values of integer array `integers`, as ONNX DequantizeLinear computes them."""
         centred = integers.astype(np.float32) - np.float32(self.zero_point)
         centred *= np.float32(self.scale)
-        return centred
+        return np.asarray(centred)
 
     def fake(self, real: np.ndarray) -> np.ndarray:
         """`real` rounded to the grid and cut to the range, float32."""

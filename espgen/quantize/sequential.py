@@ -140,7 +140,7 @@ class _State:
         if np.isinf(unit.low) and np.isinf(unit.high):
             return real
         low, high = self._bounds(unit, real.ndim)
-        return np.clip(real, low, high)
+        return np.asarray(np.clip(real, low, high))
 
     def _product(self, unit: Unit) -> None:
         graph, node = self.prepared.graph, unit.node

@@ -10,7 +10,6 @@ from espgen.quantize.fold import FuseList
 from espgen.quantize.model import Scheme
 from espgen.quantize.observers import ObserverOptions
 
-
 AUTO_EXPONENT = -1.0
 
 

@@ -33,7 +33,7 @@ class TensorStatistics:
     @property
     def extent(self) -> np.ndarray:
         """Largest absolute value per channel."""
-        return np.maximum(np.abs(self.low), np.abs(self.high))
+        return np.asarray(np.maximum(np.abs(self.low), np.abs(self.high)))
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:

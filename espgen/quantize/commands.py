@@ -1,0 +1,262 @@
+"""What `espgen quantize` and `espgen evaluate` do: plain functions over paths and options, plain dicts as results."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
+from espgen.ir import Graph
+from espgen.quantize import data as data_module
+from espgen.quantize.analysis import Analysis, analyse
+from espgen.quantize.analysis_html import page
+from espgen.quantize.analysis_text import tables
+from espgen.quantize.data import Preprocess, Samples
+from espgen.quantize.evaluate import Runner, as_dicts, evaluate, integer_runner
+from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.fallback import Costs, Fallback, TopOne, fewest_cycles
+from espgen.quantize.fold import FuseList, fold
+from espgen.quantize.model import QuantizedModel, Scheme
+from espgen.quantize.observers import ObserverOptions
+from espgen.quantize.output import as_json, write_all
+from espgen.quantize.pipeline import fidelity, run_float, split
+from espgen.quantize.probe import multiply_accumulates
+from espgen.quantize.recipes import Outcome, run_recipe
+from espgen.quantize.record import record
+from espgen.quantize.runtime import Session
+from espgen.quantize.selection import select
+from espgen.quantize.settings import AUTO_EXPONENT, Settings
+from espgen.quantize.statistics import Progress
+
+ANALYSED = 32
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Options of `espgen quantize`; names as on the command line.
+
+    equalize: "auto", "off" or an exponent; int16, skip: layer patterns (selection.py); skip_as: "int16" (what the chip
+    does) or "float"; max_drop: largest loss of top-1 in percentage points, searched with int16 layers (needs labels).
+    """
+
+    scheme: str = "shift"
+    recipe: str = "default"
+    observer: str = "search"
+    percentile: float = 0.9999
+    hist_percent: float = 0.99999
+    upsample_bins: int = 64
+    equalize: str = "auto"
+    correction: str = "auto"
+    rounding: str = "descent"
+    margin: float = 1.15
+    int16: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    skip_as: str = "int16"
+    fuse: bool = True
+    fuse_list: FuseList | None = None
+    max_drop: float | None = None
+    budget: float = 600.0
+    jobs: int = 1
+    dask: str | None = None
+    threads: int = 0
+    seed: int = 0
+    limit: int | None = None
+    layerwise: bool = True
+    shapes: Mapping[str, Sequence[int] | int] = field(default_factory=dict)
+
+
+def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = QuantizeOptions(), *,
+             preprocess: Preprocess | None = None, record_path: Path | None = None, report: Path | None = None,
+             costs: Costs | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+    """Quantize `model` with samples from `data` (see data.load) and write the QDQ model and its JSON record.
+
+    record_path: default `output` with .json; report: an HTML page with the error analysis; costs: cycles of a node in
+    int8 and int16 for `max_drop` (default: in proportion to multiply-accumulates). Raises EspgenError and writes nothing
+    where anything is wrong.
+    """
+    start = time.monotonic()
+    graph = load_onnx(model, shapes=options.shapes)
+    samples = data_module.load(data, graph, preprocess, options.limit)
+    settings = make_settings(graph, options)
+    outcome, fallback = _run(graph, samples, settings, options, costs, progress)
+    quantized = outcome.model
+    _, held_back = split(samples.arrays)
+    few = {name: array[:ANALYSED] for name, array in samples.arrays.items()}
+    analysis = analyse(quantized, few, options.layerwise, settings.threads, progress)
+    judged = held_back if len(next(iter(held_back.values()))) else samples.arrays
+    labels = None if samples.labels is None or judged is samples.arrays else samples.labels[3::4]
+    quality = fidelity(quantized.reference, quantized, judged, settings.threads, labels)
+    record_path = record_path or output.with_suffix(".json")
+    result: dict[str, Any] = {
+        "model": str(output),
+        "record": str(record_path),
+        "scheme": settings.scheme.value,
+        "recipe": options.recipe,
+        "samples": len(samples),
+        "fidelity": asdict(quality),
+        "reasons": list(outcome.reasons),
+        "trials": outcome.history(),
+        "int16": sorted(name for name, layer in quantized.layers.items() if layer.bits == 16),
+        "analysis": analysis.as_dict(),
+        "tables": tables(analysis),
+        "seconds": round(time.monotonic() - start, 2),
+    }
+    if fallback is not None:
+        result["max_drop"] = {"original": fallback.original, "int8": fallback.global_quantized, "saved": fallback.saved}
+    files: dict[Path, bytes | str] = {output: qdq_bytes(quantized), record_path: as_json(_record(quantized, outcome))}
+    if report is not None:
+        files[report] = page(analysis, f"{Path(model).name}: quantization error")
+        result["report"] = str(report)
+    write_all(files)
+    return result
+
+
+def _run(graph: Graph, samples: Samples, settings: Settings, options: QuantizeOptions, costs: Costs | None,
+         progress: Progress | None) -> tuple[Outcome, Fallback | None]:  # fmt: skip
+    if options.max_drop is None:
+        return (
+            run_recipe(options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress),
+            None,
+        )
+    if samples.labels is None:
+        raise EspgenError("--max-drop needs labels", place="--data", hint="add labels `y`, or choose layers with --int16")
+    start = run_recipe(options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress)
+    chosen = start.settings
+    found = fewest_cycles(graph, samples.arrays, samples.arrays, TopOne(samples.labels, options.max_drop / 100.0), chosen,
+                          costs or mac_costs(graph, options), progress)  # fmt: skip
+    reason = f"int16 for {len(found.rolled_back)} layers: top-1 {found.original:.4f} float, {found.global_quantized:.4f} int8, {found.saved:.4f} now"
+    return Outcome(found.deploy.with_notes(reason), chosen, start.trials, (*start.reasons, reason)), found
+
+
+def mac_costs(graph: Graph, options: QuantizeOptions) -> Costs:
+    """Cost of a layer in proportion to its multiply-accumulates, twice that in int16: for callers without measured cycles."""
+    folded = fold(graph, options.fuse, options.fuse_list)
+    macs = {node.name: float(max(multiply_accumulates(folded, node), 1)) for node in folded.nodes}
+    return lambda name: (macs.get(name, 1.0), 2.0 * macs.get(name, 1.0))
+
+
+def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
+    """Settings from command-line options; EspgenError for values out of range and for layers that do not exist."""
+    try:
+        scheme = Scheme(options.scheme)
+    except ValueError:
+        raise EspgenError(
+            f"unknown scheme {options.scheme!r}", place="--scheme", hint=f"one of {', '.join(item.value for item in Scheme)}"
+        ) from None
+    if options.correction not in ("auto", "float", "own", "none") or options.rounding not in ("descent", "nearest"):
+        raise EspgenError("--correction is auto, float, own or none; --rounding is descent or nearest", place="usage")
+    if options.skip_as not in ("int16", "float"):
+        raise EspgenError("--skip-as is int16 or float", place="usage")
+    folded = fold(graph, options.fuse, options.fuse_list)
+    wide = set(select(folded, options.int16)) if options.int16 else set()
+    skipped = set(select(folded, options.skip)) if options.skip else set()
+    if options.skip_as == "int16":
+        wide, skipped = wide | skipped, set()
+    return Settings(
+        scheme=scheme,
+        observer=options.observer,
+        observer_options=ObserverOptions(options.percentile, options.hist_percent, options.upsample_bins),
+        equalize=_exponent(options.equalize),
+        correction=options.correction,
+        rounding=options.rounding,
+        margin=options.margin,
+        bits=dict.fromkeys(sorted(wide), 16),
+        float_nodes=frozenset(skipped),
+        fuse=options.fuse,
+        fuse_list=options.fuse_list,
+        threads=options.threads or max(1, (os.cpu_count() or 1) // max(options.jobs, 1)),
+        seed=options.seed,
+    )
+
+
+def _exponent(text: str) -> float | None:
+    if text == "auto":
+        return AUTO_EXPONENT
+    if text == "off":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise EspgenError(f"--equalize {text}: auto, off or a number from 0 to 1", place="--equalize")
+    return value
+
+
+def _record(model: QuantizedModel, outcome: Outcome) -> dict[str, Any]:
+    settings = outcome.settings
+    chosen = {
+        "observer": settings.observer, "equalize": settings.equalize, "correction": settings.correction,
+        "rounding": settings.rounding, "margin": settings.margin, "seed": settings.seed,
+    }  # fmt: skip
+    return {**record(model), "settings": chosen, "trials": outcome.history()}
+
+
+def analysis_of(model: QuantizedModel, samples: Samples, threads: int = 1) -> Analysis:
+    """Error analysis over the first samples."""
+    return analyse(model, {name: array[:ANALYSED] for name, array in samples.arrays.items()}, True, threads)
+
+
+def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,
+                    limit: int | None = None, integer: bool = True, threads: int = 0,
+                    runners: Mapping[tuple[str, str], Runner] | None = None,
+                    progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+    """Accuracy of the float model, the quantized model under onnxruntime, its integer graph in numpy, and `runners`.
+
+    `runners`: further (model, place) -> Runner, such as a component on the host, in the simulator or on a board.
+    """
+    first = float_model or quantized_model
+    if first is None:
+        raise EspgenError("no model to evaluate", place="usage", hint="give a float model, a quantized one, or both")
+    samples = data_module.load(data, load_onnx(first), preprocess, limit)
+    count = threads or os.cpu_count() or 1
+    chosen: dict[tuple[str, str], Runner] = {}
+    if float_model is not None:
+        graph = load_onnx(float_model)
+        chosen["float", "onnxruntime"] = lambda arrays: run_float(graph, arrays, count)
+    if quantized_model is not None:
+        chosen["fake-quant", "onnxruntime"] = _onnx_runner(quantized_model, count)
+        if integer:
+            chosen["integer", "numpy"] = numpy_runner(quantized_model)
+    chosen |= dict(runners or {})
+    counted: dict[tuple[str, str], Runner] = {}
+    for index, (key, runner) in enumerate(chosen.items()):
+        counted[key] = _counted(runner, key, index, len(chosen), progress)
+    return {"samples": len(samples), "rows": as_dicts(evaluate(counted, samples))}
+
+
+def numpy_runner(quantized_model: Path) -> Runner:
+    """The integer graph of a quantized model in the reference interpreter."""
+    from espgen.interpret import run_integer
+    from espgen.passes.pipeline import lower_to_integer
+
+    source = load_onnx(quantized_model)
+    integer = lower_to_integer(source)
+    return integer_runner(source, lambda feeds: run_integer(integer, feeds), integer)
+
+
+def _onnx_runner(path: Path, threads: int) -> Runner:
+    graph = load_onnx(path)
+    session = Session(Path(path).read_bytes(), graph.outputs, threads, 1)
+
+    def run(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        results = session.run(arrays)
+        return {name: results[name] for name in graph.outputs}
+
+    return run
+
+
+def _counted(runner: Runner, key: tuple[str, str], index: int, total: int, progress: Progress | None) -> Runner:
+    def run(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if progress is not None:
+            progress(f"evaluating {key[0]} ({key[1]})", index, total)
+        return runner(arrays)
+
+    return run

@@ -1,0 +1,109 @@
+"""Accuracy of the float model, the fake-quant model and integer runners on one labelled set, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.ir import Graph
+from espgen.quantize.data import Samples
+
+Runner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+"""float32 inputs [samples, ...] by name -> real-valued outputs [samples, ...] by name."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in one place. Shares in 0..1; top1, top5 None without labels, agreement and error None for the first row."""
+
+    model: str
+    place: str
+    samples: int
+    top1: float | None
+    top5: float | None
+    agreement: float | None
+    error: float | None
+
+
+def evaluate(runners: Mapping[tuple[str, str], Runner], samples: Samples, output: str | None = None) -> list[Row]:
+    """Run every (model, place) on the same samples; agreement and error are relative to the first.
+
+    `output`: name of the output to judge (default: the first one each runner returns). Raises EspgenError where a runner
+    returns another number of samples.
+    """
+    rows: list[Row] = []
+    reference: np.ndarray | None = None
+    for (model, place), run in runners.items():
+        results = run(samples.arrays)
+        found = next(iter(results.values())) if output is None else results[output]
+        scores = np.asarray(found, np.float64).reshape(len(found), -1)
+        if len(scores) != len(samples):
+            raise EspgenError(f"{model} on {place} returned {len(scores)} results for {len(samples)} samples")
+        top1, top5 = accuracy(scores, samples.labels)
+        agreement, error = None, None
+        if reference is None:
+            reference = scores
+        else:
+            agreement = float(np.mean(scores.argmax(axis=1) == reference.argmax(axis=1)))
+            power = np.maximum((reference**2).sum(axis=1), 1e-30)
+            error = float(np.mean(((scores - reference) ** 2).sum(axis=1) / power))
+        rows.append(Row(model, place, len(scores), top1, top5, agreement, error))
+    return rows
+
+
+def accuracy(scores: np.ndarray, labels: np.ndarray | None) -> tuple[float | None, float | None]:
+    """(top-1, top-5) of scores [samples, classes]; ties go to the lower index."""
+    if labels is None:
+        return None, None
+    order = np.argsort(-scores, axis=1, kind="stable")
+    hits = order == labels[:, None]
+    return float(hits[:, 0].mean()), float(hits[:, :5].any(axis=1).mean())
+
+
+def integer_runner(graph: Graph, run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]], integer: Graph) -> Runner:
+    """A Runner over an integer graph: quantizes inputs by the integer graph's own parameters and dequantizes outputs.
+
+    graph: the source graph (for shapes in NCHW); run: one sample's integer inputs in the integer graph's layout ->
+    outputs, such as espgen.interpret.run. Layouts: rank-4 values of the integer graph are channels last.
+    """
+
+    def runner(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(next(iter(arrays.values())))
+        collected: dict[str, list[np.ndarray]] = {name: [] for name in integer.outputs}
+        for index in range(count):
+            feeds = {}
+            for name in integer.inputs:
+                value = integer.value(name)
+                real = arrays[name][index].reshape(graph.value(name).shape)
+                integers = np.rint(real.astype(np.float32) / np.float32(value.scale)) + value.zero_point
+                integers = np.clip(integers, value.dtype.minimum, value.dtype.maximum)
+                feeds[name] = _to_shape(integers, value.shape).astype(value.dtype.numpy)
+            for name, result in run(feeds).items():
+                if name in collected:
+                    value = integer.value(name)
+                    real = (result.astype(np.float32) - np.float32(value.zero_point)) * np.float32(value.scale)
+                    collected[name].append(_from_shape(real, graph.value(name).shape))
+        return {name: np.stack(results) for name, results in collected.items()}
+
+    return runner
+
+
+def _to_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.ndim == 4 and array.shape != shape:
+        array = np.moveaxis(array, 1, 3)
+    return array.reshape(shape)
+
+
+def _from_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.ndim == 4 and len(shape) == 4 and array.shape != shape:
+        array = np.moveaxis(array, 3, 1)
+    return array.reshape(shape)
+
+
+def as_dicts(rows: list[Row]) -> list[dict[str, Any]]:
+    """Rows as plain dicts."""
+    return [asdict(row) for row in rows]

@@ -1,0 +1,248 @@
+"""Which layers get more than 8 bits: driven by accuracy (AMCT's flow), by accuracy per cycle, or by latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.ir import Graph
+from espgen.quantize.analysis import single_layer
+from espgen.quantize.model import QuantizedModel
+from espgen.quantize.pipeline import judged_values, quantize_calibrated, run_float, run_quantized
+from espgen.quantize.prepare import Calibrated, calibrate
+from espgen.quantize.runtime import graph_session
+from espgen.quantize.settings import Settings
+from espgen.quantize.statistics import Progress
+from espgen.quantize.units import is_product, split_units
+
+Costs = Callable[[str], tuple[float, float]]
+"""Node name -> (cycles in int8, cycles in higher precision)."""
+
+
+class Evaluator(Protocol):
+    """AMCT's evaluator: what accuracy means and whether a loss is acceptable."""
+
+    def evaluate(self, outputs: Mapping[str, np.ndarray]) -> float:
+        """The metric of one model's outputs over the evaluation set."""
+
+    def metric_eval(self, original: float, new: float) -> tuple[bool, float]:
+        """(satisfied, loss)."""
+
+
+@dataclass(frozen=True)
+class TopOne:
+    """Share of right top-1 answers; `labels` [samples]; at most `max_drop` (a share) may be lost."""
+
+    labels: np.ndarray
+    max_drop: float
+
+    def evaluate(self, outputs: Mapping[str, np.ndarray]) -> float:
+        """Top-1 accuracy of the first output."""
+        first = next(iter(outputs.values()))
+        return float(np.mean(first.reshape(len(first), -1).argmax(axis=1) == self.labels))
+
+    def metric_eval(self, original: float, new: float) -> tuple[bool, float]:
+        """Satisfied where original - new <= max_drop."""
+        loss = original - new
+        return loss <= self.max_drop + 1e-12, loss
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A layer's sensitivity: similarity of the network's output when it alone is quantized, and its noise ratio."""
+
+    name: str
+    cosine: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One configuration that was evaluated: the layers in higher precision, the metric and the loss."""
+
+    rolled_back: tuple[str, ...]
+    metric: float
+    loss: float
+    satisfied: bool
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Outcome: the fake-quant model (rolled-back layers in float), the deploy model (int16 there), and how it was found."""
+
+    fake_quant: QuantizedModel
+    deploy: QuantizedModel
+    rolled_back: tuple[str, ...]
+    original: float
+    global_quantized: float
+    saved: float
+    ranking: tuple[Ranking, ...]
+    history: tuple[Step, ...]
+
+
+Sensitivity = Callable[[Ranking], float]
+SENSITIVITIES: Mapping[str, Sensitivity] = {
+    "cosine": lambda layer: layer.cosine,
+    "noise": lambda layer: -layer.noise,
+}
+Strategy = Callable[[Sequence[str], Callable[[Sequence[str]], bool]], "Sequence[str] | None"]
+
+
+def binary_search(order: Sequence[str], satisfied: Callable[[Sequence[str]], bool]) -> Sequence[str] | None:
+    """The fewest layers from the front of `order` (most sensitive first) that satisfy; None where all together do not."""
+    low, high = 1, len(order)
+    best: Sequence[str] | None = None
+    while low <= high:
+        middle = (low + high) // 2
+        if satisfied(order[:middle]):
+            best, high = order[:middle], middle - 1
+        else:
+            low = middle + 1
+    return best
+
+
+def greedy(order: Sequence[str], satisfied: Callable[[Sequence[str]], bool]) -> Sequence[str] | None:
+    """Roll back one more layer at a time until it satisfies."""
+    for count in range(1, len(order) + 1):
+        if satisfied(order[:count]):
+            return order[:count]
+    return None
+
+
+STRATEGIES: Mapping[str, Strategy] = {"binary": binary_search, "greedy": greedy}
+
+
+def accuracy_fallback(graph: Graph, calibration: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray],
+                      evaluator: Evaluator, settings: Settings, strategy: str = "binary", sensitivity: str = "cosine",
+                      costs: Costs | None = None, progress: Progress | None = None) -> Fallback:  # fmt: skip
+    """Quantize everything, and give back precision to the fewest layers the evaluator asks for.
+
+    Layers are ranked by sensitivity (with `costs`: by noise removed per extra cycle), rolled back from the worst on, and
+    the rest is calibrated anew each time. The accuracy that counts is the fake-quant model's, with rolled-back layers in
+    float, as AMCT has it. Raises EspgenError where only the unquantized network meets the target: no model is made.
+    """
+    if strategy not in STRATEGIES or sensitivity not in SENSITIVITIES:
+        raise EspgenError(
+            f"unknown strategy {strategy!r} or sensitivity {sensitivity!r}", place="fallback",
+            hint=f"{', '.join(STRATEGIES)}; {', '.join(SENSITIVITIES)}",
+        )  # fmt: skip
+    calibrated = calibrate(graph, calibration, settings, progress)
+    original = evaluator.evaluate(run_float(calibrated.graph, evaluation, settings.threads))
+    history: list[Step] = []
+    models: dict[tuple[str, ...], QuantizedModel] = {}
+
+    def satisfied(names: Sequence[str]) -> bool:
+        model = quantize_calibrated(calibrated, calibration, settings.but(float_nodes=settings.float_nodes | set(names)))
+        metric = evaluator.evaluate(run_quantized(model, evaluation, settings.threads))
+        enough, loss = evaluator.metric_eval(original, metric)
+        history.append(Step(tuple(names), metric, loss, enough))
+        models[tuple(names)] = model
+        if progress is not None:
+            progress("searching layers to roll back", len(history), 0)
+        return enough
+
+    if satisfied(()):
+        model = models[()]
+        metric = history[0].metric
+        return Fallback(model, model, (), original, metric, metric, (), tuple(history))
+    ranking = rank_layers(models[()], calibrated, calibration, settings, sensitivity, costs)
+    order = [layer.name for layer in ranking]
+    # Rolling back everything would be the unquantized network: AMCT refuses that too.
+    found = STRATEGIES[strategy](order[:-1], satisfied)
+    if found is None:
+        raise EspgenError(
+            f"only the unquantized model meets the target (original {original:.4f}, all quantized {history[0].metric:.4f})",
+            place="accuracy fallback", hint="no model was written: allow a larger drop, or try --recipe auto",
+        )  # fmt: skip
+    names = tuple(found)
+    deploy = quantize_calibrated(calibrated, calibration, settings.but(bits={**settings.bits, **dict.fromkeys(names, 16)}))
+    saved = next(step.metric for step in history if step.rolled_back == names)
+    return Fallback(models[names], deploy, names, original, history[0].metric, saved, tuple(ranking), tuple(history))
+
+
+def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str, np.ndarray], settings: Settings,
+                sensitivity: str, costs: Costs | None = None) -> list[Ranking]:  # fmt: skip
+    """Layers with weights, the most sensitive first: each one quantized alone, measured at the logits."""
+    graph = calibrated.graph
+    few = {name: array[:16] for name, array in data.items()}
+    name = judged_values(graph)[0]
+    names = list(dict.fromkeys([*graph.outputs, name]))
+    real = graph_session(graph, names, settings.threads, 8).run(few)[name].reshape(-1).astype(np.float64)
+    found = []
+    for unit in split_units(graph):
+        if not is_product(graph, unit.node) or unit.name not in model.layers:
+            continue
+        results = run_quantized(single_layer(model, unit), few, settings.threads, extra=[name])
+        noisy = results[name].reshape(-1).astype(np.float64)
+        length = float(np.linalg.norm(real) * np.linalg.norm(noisy))
+        cosine = float(real @ noisy) / length if length > 0.0 else 1.0
+        found.append(Ranking(unit.name, cosine, float(((noisy - real) ** 2).sum() / max(float((real**2).sum()), 1e-30))))
+    if costs is not None:
+        extra = {layer.name: max(costs(layer.name)[1] - costs(layer.name)[0], 1.0) for layer in found}
+        return sorted(found, key=lambda layer: -layer.noise / extra[layer.name])
+    return sorted(found, key=SENSITIVITIES[sensitivity])
+
+
+def fewest_cycles(graph: Graph, calibration: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray],
+                  evaluator: Evaluator, settings: Settings, costs: Costs, progress: Progress | None = None) -> Fallback:  # fmt: skip
+    """Automatic mixed precision: int16 where it removes most noise per cycle, as little of it as `evaluator` allows.
+
+    As accuracy_fallback, but int16 is what is evaluated, and layers whose roll-back turns out not to be needed are given
+    back to int8, the most expensive first.
+    """
+    calibrated = calibrate(graph, calibration, settings, progress)
+    original = evaluator.evaluate(run_float(calibrated.graph, evaluation, settings.threads))
+    history: list[Step] = []
+    models: dict[tuple[str, ...], QuantizedModel] = {}
+
+    def satisfied(names: Sequence[str]) -> bool:
+        model = quantize_calibrated(calibrated, calibration, settings.but(bits={**settings.bits, **dict.fromkeys(names, 16)}))
+        metric = evaluator.evaluate(run_quantized(model, evaluation, settings.threads))
+        enough, loss = evaluator.metric_eval(original, metric)
+        history.append(Step(tuple(names), metric, loss, enough))
+        models[tuple(names)] = model
+        if progress is not None:
+            progress("searching int16 layers", len(history), 0)
+        return enough
+
+    if satisfied(()):
+        return Fallback(models[()], models[()], (), original, history[0].metric, history[0].metric, (), tuple(history))
+    ranking = rank_layers(models[()], calibrated, calibration, settings, "noise", costs)
+    found = binary_search([layer.name for layer in ranking], satisfied)
+    if found is None:
+        raise EspgenError(
+            f"even int16 everywhere misses the target (original {original:.4f}, reached {max(step.metric for step in history):.4f})",
+            place="--max-drop", hint="no model was written: allow a larger drop",
+        )  # fmt: skip
+    names = list(found)
+    for name in sorted(found, key=lambda item: costs(item)[0] - costs(item)[1]):
+        trial = [item for item in names if item != name]
+        if tuple(trial) not in models and satisfied(trial):
+            names = trial
+    chosen = models[tuple(names)]
+    saved = next(step.metric for step in history if step.rolled_back == tuple(names))
+    return Fallback(chosen, chosen, tuple(names), original, history[0].metric, saved, tuple(ranking), tuple(history))
+
+
+def latency_fallback(names: Sequence[str], costs: Costs) -> tuple[str, ...]:
+    """Layers for which int8 is not faster than higher precision: they stay in higher precision."""
+    return tuple(name for name in names if costs(name)[0] >= costs(name)[1])
+
+
+def as_dict(result: Fallback) -> dict[str, Any]:
+    """Everything but the models, as plain dicts."""
+    return {
+        "original": result.original,
+        "global_quantized": result.global_quantized,
+        "saved": result.saved,
+        "rolled_back": list(result.rolled_back),
+        "ranking": [{"name": layer.name, "cosine": layer.cosine, "noise": layer.noise} for layer in result.ranking],
+        "history": [
+            {"rolled_back": list(step.rolled_back), "metric": step.metric, "loss": step.loss, "satisfied": step.satisfied}
+            for step in result.history
+        ],
+    }
