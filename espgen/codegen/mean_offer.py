@@ -1,0 +1,70 @@
+"""PIE means for reduce_mean nodes that keep only the channels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from espgen.codegen.calls import Call, NodePlan
+from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.pie.mean import MeanSpec, mean_kernel, supports
+from espgen.codegen.pie.packing import LANES
+from espgen.ir import DType, Graph, Node
+from espgen.ops.base import RowTable, Storage, bounds, rows_of
+from espgen.schedule.storage import StorageNeed, StoragePlan, dense_storage, padded_storage
+
+KERNEL = "pie mean"
+
+
+def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+    """A PIE mean for a reduce_mean node, or why there is none; None for other nodes."""
+    if node.op != "reduce_mean":
+        return None
+    source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    if source.dtype is not DType.INT8 or result.dtype is not DType.INT8:
+        return Refusal(KERNEL, "not int8")
+    kept = [extent for axis, extent in enumerate(source.shape[:-1]) if axis not in node.attrs["axes"]]
+    if len(source.shape) < 2 or len(source.shape) - 1 in node.attrs["axes"] or any(extent != 1 for extent in kept):
+        return Refusal(KERNEL, "not over all pixels and no channels")
+    need = StorageNeed(0, 0, LANES)
+    spec = _spec(node, graph, padded_storage(source, need), dense_storage(result))
+    reason = supports(spec)
+    if reason is not None:
+        return Refusal(KERNEL, reason)
+    return Offer(KERNEL, int(mean_kernel(spec).cycles(1)), {source.name: need}, partial(_build, node, graph))
+
+
+def _spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MeanSpec:
+    source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    rows, pixels, channels = rows_of(source.shape)
+    low, high = bounds(node, graph)
+    return MeanSpec(
+        rows=rows,
+        pixels=pixels,
+        channels=channels,
+        in_pitch=held.pixel_pitch,
+        out_pitch=written.pixel_pitch,
+        ratio=node.attrs["ratio"],
+        point=source.zero_point,
+        zero_point=result.zero_point,
+        low=low,
+        high=high,
+        contiguous=rows == 1 or held.row_pitch == pixels * held.pixel_pitch,
+    )
+
+
+def _build(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
+    source, result = node.inputs[0], node.outputs[0]
+    kernel = mean_kernel(_spec(node, graph, storage.storages[source], storage.storages[result]))
+    rows, _, _ = rows_of(graph.value(source).shape)
+    call = Call(
+        function=kernel.symbol,
+        header=None,
+        template=None,
+        output=RowTable(result, (0,)),
+        inputs=(RowTable(source, tuple(range(rows))),),
+        tables=(("void", kernel.params),),
+        rows=1,
+        row_begin=0,
+        row_end=1,
+    )
+    return NodePlan(node, KERNEL, (call,), assembly=((kernel.symbol, kernel.assembly),))
