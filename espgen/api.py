@@ -150,7 +150,7 @@ def component_graph(component: Path) -> Graph:
 
 def _verify_host(component: Component, graph: Graph, samples: Dataset, progress: Progress | None) -> dict[str, Any]:
     accuracy = Accuracy()
-    with HostModel(build_host(component.path), component.buffers) as model:
+    with HostModel(build_host(component.path)) as model:
         comparison = Comparison(model.layers)
         for index, sample in enumerate(samples):
             outputs = compare_host(model, sample, run_layers(graph, sample), comparison, index)

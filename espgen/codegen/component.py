@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from espgen.codegen.calls import Call, NodePlan
+from espgen.codegen.live_ranges import live_ranges
 from espgen.codegen.naming import identifier, identifiers
 from espgen.codegen.rows import ConstantRows, RowTables
 from espgen.codegen.views import (
@@ -208,6 +209,7 @@ def build_component(planned: Planned, model_name: str) -> Component:
         layer_entries=tuple(entries),
         layer_outputs=", ".join(str(number) for number in outputs) or "0",
         steps=chip.steps,
+        buffers=live_ranges(graph, memory, [entry.name for entry in entries], chip.steps),
         inputs=_ports(graph, graph.inputs, numbers, "kInput"),
         outputs=_ports(graph, graph.outputs, numbers, "kOutput"),
         assembly_symbols=chip.assembly_symbols,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.component import Component, Layers, Planned
-from espgen.codegen.live_ranges import live_ranges
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
 from espgen.errors import EspgenError
@@ -89,13 +88,6 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
             "weights": component.view.weight_bytes,
             "planner": component.view.planner,
         },
-        "buffers": live_ranges(
-            planned.graph,
-            planned.memory,
-            [entry.name for entry in component.view.layer_entries],
-            component.view.steps,
-            component.view.arena,
-        ),
         "kernels": [
             {
                 "layer": plan.node.name,

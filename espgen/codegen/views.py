@@ -100,6 +100,18 @@ class StepView:
 
 
 @dataclass(frozen=True)
+class BufferView:
+    """Bytes of an arena (by its number) that the steps `first` to `last` may touch."""
+
+    name: str
+    arena: int
+    offset: int
+    bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class PortView:
     """A graph input or output as the application sees it."""
 
@@ -151,6 +163,7 @@ class ComponentView:
     layer_entries: tuple[LayerEntryView, ...]
     layer_outputs: str
     steps: tuple[StepView, ...]
+    buffers: tuple[BufferView, ...]
     inputs: tuple[PortView, ...]
     outputs: tuple[PortView, ...]
     assembly_symbols: tuple[str, ...]

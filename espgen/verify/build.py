@@ -32,10 +32,11 @@ AGENT_UNITS = (
     "crc32.cpp",
     "describe.cpp",
     "framing.cpp",
+    "guards.cpp",
     "runner.cpp",
     "tensors.cpp",
 )
-LIBRARY_UNITS = ("host_api.cpp", "crc32.cpp", "describe.cpp", "tensors.cpp")
+LIBRARY_UNITS = ("host_api.cpp", "crc32.cpp", "describe.cpp", "guards.cpp", "tensors.cpp")
 
 _INCBIN = re.compile(rb'\.incbin\s+"([^"]+)"')
 

@@ -143,10 +143,11 @@ def compare_device(
 ) -> dict[str, np.ndarray]:
     """Run one sample on a device and compare all layers by their hashes; returns the model's outputs.
 
+    For the first sample, bytes that no buffer holds are guarded as well (Device.layer_hashes).
     The outputs themselves are read and compared byte for byte. The bytes of other layers are fetched only where
     their hash differs, by running the sample again.
     """
-    hashes = device.layer_hashes(inputs)
+    hashes = device.layer_hashes(inputs, check_memory=comparison.samples == 0)
     outputs = device.outputs()
     for layer in device.layers:
         if all(name in outputs for name in layer.values):

@@ -14,17 +14,6 @@ MANIFEST = "espgen_component.json"
 
 
 @dataclass(frozen=True)
-class LiveBuffer:
-    """Bytes of an arena that the steps `first` to `last` (both included) may touch."""
-
-    arena: str
-    offset: int
-    bytes: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
 class Component:
     """Name, hash of the integer graph (64 hex digits) and what is compiled how; paths are absolute."""
 
@@ -36,7 +25,6 @@ class Component:
     host_sources: tuple[Path, ...]
     include_dirs: tuple[Path, ...]
     defines: tuple[str, ...]
-    buffers: tuple[LiveBuffer, ...]
     manifest: Mapping[str, Any]
 
     @staticmethod
@@ -68,7 +56,6 @@ class Component:
             host_sources=_paths(folder, manifest, "host_sources"),
             include_dirs=_paths(folder, manifest, "include_dirs"),
             defines=tuple(_texts(manifest, "defines", path)),
-            buffers=_buffers(manifest, path),
             manifest=manifest,
         )
         for source in (*component.sources, *component.firmware_sources, *component.host_sources):
@@ -82,18 +69,6 @@ def _texts(manifest: dict[str, Any], key: str, path: Path) -> list[str]:
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise _broken(path, f"{key} is no list of texts")
     return entries
-
-
-def _buffers(manifest: dict[str, Any], path: Path) -> tuple[LiveBuffer, ...]:
-    try:
-        return tuple(
-            LiveBuffer(
-                str(entry["arena"]), int(entry["offset"]), int(entry["bytes"]), int(entry["first"]), int(entry["last"])
-            )
-            for entry in manifest.get("buffers", [])
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise _broken(path, "buffers make no sense") from error
 
 
 def _paths(folder: Path, manifest: dict[str, Any], key: str) -> tuple[Path, ...]:

@@ -152,10 +152,19 @@ class Device:
         return {tensor.name: self.read_tensor(tensor) for tensor in self.info.outputs}
 
     def layer_hashes(
-        self, inputs: Mapping[str, np.ndarray], progress: Progress | None = None
+        self,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        check_memory: bool = False,
+        progress: Progress | None = None,
     ) -> dict[str, LayerHash]:
-        """Run once; the hash of every layer output. The outputs can be read afterwards."""
-        self.run_model(inputs, RunFlag.HASH, progress=progress)
+        """Run once; the hash of every layer output. The outputs can be read afterwards.
+
+        With `check_memory`, all bytes of the arenas that no buffer holds at a step are overwritten before it and
+        compared after it: EspgenError where a layer wrote to one of them.
+        """
+        flags = RunFlag.HASH | (RunFlag.GUARD if check_memory else RunFlag(0))
+        self.run_model(inputs, flags, progress=progress)
         tensors = self.info.layer_outputs
         table = self._table(Type.HASHES, "<II", len(tensors))
         return {tensor.name: LayerHash(*entry) for tensor, entry in zip(tensors, table, strict=True)}
@@ -234,9 +243,22 @@ class Device:
             try:
                 return _parse_run(self.link.request(Type.RUN, request, progress))
             except DeviceRefusal as refusal:
+                if refusal.code == ErrorCode.GUARD:
+                    raise self._stray(refusal.detail) from refusal
                 if refusal.code != ErrorCode.INPUT or attempt == INPUT_ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
+
+    def _stray(self, detail: bytes) -> EspgenError:
+        with _Sense():
+            _, offset, layer = struct.unpack_from("<HIH", detail)
+            arena, _ = parse_text(detail, 8)
+            name = self.info.layers[layer].name
+        return EspgenError(
+            f"a kernel wrote outside its memory: arena {arena} was written at byte {offset}, in no buffer of {name}",
+            node=name,
+            hint="this is a defect of espgen: please report it with the model",
+        )
 
     def read_tensor(self, tensor: TensorInfo) -> np.ndarray:
         """All of a tensor that the device holds now: a model output after a run, an input before one."""

@@ -10,7 +10,7 @@ import ctypes
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,6 @@ from typing import Protocol
 import numpy as np
 
 from espgen.errors import EspgenError, environment_error
-from espgen.verify.component import LiveBuffer
 from espgen.verify.device import MODEL_ABI, packed_input
 from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, read_model_info
 
@@ -35,11 +34,9 @@ class _Backend(Protocol):
     def identity(self) -> tuple[int, bytes, str]: ...
     def count(self, what: int) -> int: ...
     def describe(self, what: int, index: int) -> bytes: ...
-    def arena(self, index: int) -> str: ...
-    def watch(self, table: list[tuple[int, int, int, int, int]]) -> int: ...
     def prepare(self, value: int) -> None: ...
     def set_input(self, tensor: int, data: bytes) -> int: ...
-    def run(self, sizes: list[int], check_each_step: bool) -> tuple[int, list[tuple[int, bytes]]]: ...
+    def run(self, sizes: list[int]) -> tuple[int, list[tuple[int, bytes]]]: ...
     def read(self, tensor: int, size: int) -> bytes | None: ...
     def failure(self) -> str: ...
     def close(self) -> None: ...
@@ -48,11 +45,10 @@ class _Backend(Protocol):
 class HostModel:
     """A built component (espgen.verify.build.build_host). Inputs and results as in espgen.verify.device.Device.
 
-    `buffers` (Component.buffers): when which bytes of the arenas are in use; all others are guard bytes during each
-    step. EspgenError (exit code 3) where the component cannot be loaded or its buffers are not those of its arenas.
+    EspgenError (exit code 3) where it cannot be loaded.
     """
 
-    def __init__(self, built: Path, buffers: Sequence[LiveBuffer] = ()) -> None:
+    def __init__(self, built: Path) -> None:
         self._backend: _Backend = _Library(built) if built.suffix == ".so" else _Worker(built)
         abi, digest, self.name = self._backend.identity()
         if abi != MODEL_ABI:
@@ -65,7 +61,6 @@ class HostModel:
         self.info: ModelInfo = read_model_info(
             self._backend.describe, self._backend.count(_TENSORS), self._backend.count(_LAYERS)
         )
-        self._watch(buffers)
         self._runs = 0
 
     def __enter__(self) -> HostModel:
@@ -93,19 +88,7 @@ class HostModel:
     def outputs(self) -> tuple[TensorInfo, ...]:
         return self.info.outputs
 
-    def _watch(self, buffers: Sequence[LiveBuffer]) -> None:
-        arenas: dict[str, int] = {}
-        while name := self._backend.arena(len(arenas)):
-            arenas[name] = len(arenas)
-        table = [(arenas.get(b.arena, len(arenas)), b.offset, b.bytes, b.first, b.last) for b in buffers]
-        if self._backend.watch(table) != 0:
-            raise environment_error(
-                "the component's manifest names buffers outside its arenas", hint="compile the model again"
-            )
-
-    def run(
-        self, inputs: Mapping[str, np.ndarray], *, keep: str = "layers", check_each_step: bool = False
-    ) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, np.ndarray], *, keep: str = "layers") -> dict[str, np.ndarray]:
         """Run once on memory filled with a pattern. Returns every layer's outputs (`keep="layers"`) or the model's.
 
         EspgenError where a row of a layer is never made or made twice, where a kernel wrote outside its arena
@@ -118,7 +101,7 @@ class HostModel:
             if self._backend.set_input(tensor.index, packed_input(tensor, inputs)) != 0:
                 raise environment_error(f"the component does not take input {tensor.name!r}")
         captured = self.info.layer_outputs if keep == "layers" else ()
-        status, results = self._backend.run([tensor.nbytes for tensor in captured], check_each_step)
+        status, results = self._backend.run([tensor.nbytes for tensor in captured])
         if status != 0:
             raise EspgenError(
                 f"a kernel wrote outside its memory: {self._backend.failure()}",
@@ -162,13 +145,10 @@ class _Library:
         library.espgen_host_count.argtypes = [ctypes.c_uint32]
         library.espgen_host_describe.restype = ctypes.c_size_t
         library.espgen_host_describe.argtypes = [ctypes.c_uint8, ctypes.c_uint16, ctypes.c_char_p, ctypes.c_size_t]
-        library.espgen_host_arena.restype = ctypes.c_char_p
-        library.espgen_host_arena.argtypes = [ctypes.c_uint32]
-        library.espgen_host_watch.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
         library.espgen_host_prepare.restype = None
         library.espgen_host_prepare.argtypes = [ctypes.c_uint8]
         library.espgen_host_set_input.argtypes = [ctypes.c_uint16, ctypes.c_char_p, ctypes.c_size_t]
-        library.espgen_host_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+        library.espgen_host_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.espgen_host_read.argtypes = [ctypes.c_uint16, ctypes.c_char_p, ctypes.c_size_t]
         self._library = library
 
@@ -184,27 +164,19 @@ class _Library:
         size = self._library.espgen_host_describe(what, index, buffer, len(buffer))
         return buffer.raw[:size]
 
-    def arena(self, index: int) -> str:
-        name = self._library.espgen_host_arena(index)
-        return bytes(name).decode("utf-8", "replace") if name else ""
-
-    def watch(self, table: list[tuple[int, int, int, int, int]]) -> int:
-        numbers = [number for entry in table for number in entry]
-        return int(self._library.espgen_host_watch((ctypes.c_uint32 * len(numbers))(*numbers), len(table)))
-
     def prepare(self, value: int) -> None:
         self._library.espgen_host_prepare(value)
 
     def set_input(self, tensor: int, data: bytes) -> int:
         return int(self._library.espgen_host_set_input(tensor, data, len(data)))
 
-    def run(self, sizes: list[int], check_each_step: bool) -> tuple[int, list[tuple[int, bytes]]]:
+    def run(self, sizes: list[int]) -> tuple[int, list[tuple[int, bytes]]]:
         if not sizes:
-            return int(self._library.espgen_host_run(None, None, check_each_step)), []
+            return int(self._library.espgen_host_run(None, None)), []
         buffers = [ctypes.create_string_buffer(max(size, 1)) for size in sizes]
         pointers = (ctypes.c_void_p * len(sizes))(*(ctypes.addressof(buffer) for buffer in buffers))
         rows = (ctypes.c_uint32 * len(sizes))()
-        status = int(self._library.espgen_host_run(pointers, rows, check_each_step))
+        status = int(self._library.espgen_host_run(pointers, rows))
         results = [
             (int(count), buffer.raw[:size]) for count, buffer, size in zip(rows, buffers, sizes, strict=True)
         ]
@@ -248,14 +220,6 @@ class _Worker:
         self._send(b"D", what, index)
         return self._bytes(self._number())
 
-    def arena(self, index: int) -> str:
-        self._send(b"A", index)
-        return self._bytes(self._number()).decode("utf-8", "replace")
-
-    def watch(self, table: list[tuple[int, int, int, int, int]]) -> int:
-        self._send(b"W", len(table), *(number for entry in table for number in entry))
-        return self._number()
-
     def prepare(self, value: int) -> None:
         self._send(b"P", value)
         self._number()
@@ -264,8 +228,8 @@ class _Worker:
         self._send(b"I", tensor, len(data), data=data)
         return self._number()
 
-    def run(self, sizes: list[int], check_each_step: bool) -> tuple[int, list[tuple[int, bytes]]]:
-        self._send(b"R", int(bool(sizes)), int(check_each_step))
+    def run(self, sizes: list[int]) -> tuple[int, list[tuple[int, bytes]]]:
+        self._send(b"R", int(bool(sizes)))
         status = self._number()
         results = []
         for _ in sizes if status == 0 else ():

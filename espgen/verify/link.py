@@ -59,11 +59,13 @@ class Timing:
 class DeviceRefusal(EspgenError):
     """The device understood a request and refused it."""
 
-    def __init__(self, code: int, text: str, request: int) -> None:
+    def __init__(self, code: int, detail: bytes, request: int) -> None:
         name = Type(request).name.lower() if request in Type._value2member_map_ else f"{request:#x}"
         hint = "restart the verification" if code == ErrorCode.SESSION else None
+        text = detail.decode("utf-8", "replace") if code != ErrorCode.GUARD else "a layer wrote outside its buffers"
         super().__init__(f"the device refuses {name}: {text}", hint=hint, exit_code=3)
         self.code = code
+        self.detail = detail
 
 
 class Link:
@@ -196,7 +198,7 @@ class Link:
         code, request = frame.data[0], frame.data[1]
         if code == ErrorCode.SESSION:
             self._broken = True
-        raise DeviceRefusal(code, frame.data[2:].decode("utf-8", "replace"), request)
+        raise DeviceRefusal(code, frame.data[2:], request)
 
     def _send(self, kind: Type, data: bytes) -> None:
         try:

@@ -50,6 +50,7 @@ class RunFlag(IntFlag):
     COLD = 0x08
     ONE_STEP = 0x10
     STOP_AT_LAYER = 0x20
+    GUARD = 0x40
 
 
 class ErrorCode(IntEnum):
@@ -64,6 +65,7 @@ class ErrorCode(IntEnum):
     CAPACITY = 7
     UNKNOWN = 8
     MODEL = 9
+    GUARD = 10
 
 
 class NakReason(IntEnum):

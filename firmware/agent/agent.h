@@ -34,6 +34,7 @@ class Agent {
   void WriteTensor(const Frame& request, ByteReader* reader);
   void Run(const Frame& request, ByteReader* reader);
   bool InputsMatch(const Frame& request, ByteReader* reader);
+  void ReportStray(const Frame& request);
   void ReadTensor(const Frame& request, ByteReader* reader);
   void Hashes(const Frame& request, ByteReader* reader);
   void Profile(const Frame& request, ByteReader* reader);

@@ -49,6 +49,16 @@ bool Agent::InputsMatch(const Frame& request, ByteReader* reader) {
   return true;
 }
 
+void Agent::ReportStray(const Frame& request) {
+  const Stray& stray = runner_.stray();
+  Fail(request, kErrorGuard, "");
+  writer_.U16(static_cast<uint16_t>(stray.arena - espgen_arenas));
+  writer_.U32(stray.offset);
+  writer_.U16(runner_.last_step()->layer);
+  writer_.Text(stray.arena->name, kMaxText);
+  runner_.Forget();
+}
+
 void Agent::Run(const Frame& request, ByteReader* reader) {
   const uint8_t flags = reader->U8();
   const uint16_t stop_layer = reader->U16();
@@ -69,7 +79,10 @@ void Agent::Run(const Frame& request, ByteReader* reader) {
   if ((flags & kRunCold) != 0) cold = board::EmptyCaches();
   bool stopped = false;
   while (!runner_.finished() && !stopped) {
-    runner_.RunStep((flags & kRunHash) != 0, (flags & kRunProfile) != 0);
+    if (!runner_.RunStep((flags & kRunHash) != 0, (flags & kRunProfile) != 0,
+                         (flags & kRunGuard) != 0)) {
+      return ReportStray(request);
+    }
     stopped =
         (flags & kRunOneStep) != 0 || (stop_at_layer && runner_.last_step()->layer == stop_layer);
     if (!runner_.finished() && !stopped) ReportProgress();

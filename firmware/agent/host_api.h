@@ -24,19 +24,6 @@ uint32_t espgen_host_count(uint32_t what);
 // The bytes of agent/describe.h; 0 where there is no such thing or it does not fit.
 size_t espgen_host_describe(uint8_t what, uint16_t index, uint8_t* out, size_t capacity);
 
-// Name of arena `index`; null where there is none.
-const char* espgen_host_arena(uint32_t index);
-
-// Bytes of an arena that the steps [first_step, last_step] may touch.
-struct EspgenHostBuffer {
-  uint32_t arena, offset, bytes, first_step, last_step;
-};
-
-// From now on all bytes of the arenas that are in no buffer of the step are guard bytes during it:
-// they are overwritten before the step and compared after it. 0 where done, 1 where a buffer lies
-// outside its arena.
-int espgen_host_watch(const EspgenHostBuffer* buffers, uint32_t count);
-
 // Fills the arenas with `value` and the guard bytes with theirs. Call before the inputs are set.
 void espgen_host_prepare(uint8_t value);
 
@@ -45,10 +32,10 @@ void espgen_host_prepare(uint8_t value);
 int espgen_host_set_input(uint16_t tensor, const uint8_t* bytes, size_t size);
 
 // Runs all steps. captures[i], where not null, receives the packed bytes of layer output i as its
-// rows are made, and rows[i] how many rows were. With `check_each_step` the guard bytes are
-// compared after every step, else once. 0 where done, 2 where a guard byte changed
-// (espgen_host_failure tells which).
-int espgen_host_run(uint8_t* const* captures, uint32_t* rows, int check_each_step);
+// rows are made, and rows[i] how many rows were. After every step the bytes round the arenas and
+// those that no buffer holds during the step are compared. 0 where done, 2 where one of them
+// changed (espgen_host_failure tells which, and in which layer).
+int espgen_host_run(uint8_t* const* captures, uint32_t* rows);
 const char* espgen_host_failure(void);
 
 // All packed bytes of a tensor that is wholly held. 0 where done, 1 where it is not or has another

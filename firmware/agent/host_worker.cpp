@@ -7,11 +7,9 @@
 //   'C' what                      count
 //   'H'                           abi, hash, name
 //   'D' what index                size, bytes
-//   'A' index                     name of the arena, empty where there is none
-//   'W' count, per buffer: arena offset bytes first last      status
 //   'P' value                     0
 //   'I' tensor size bytes         status
-//   'R' capture check             status, then if 0: per layer output, where captured: size, rows, bytes
+//   'R' capture                   status, then if 0: per layer output, where captured: size, rows, bytes
 //   'O' tensor size               status, then if 0: bytes
 //   'F'                           text
 // clang-format on
@@ -82,7 +80,6 @@ void SetInput() {
 
 void Run() {
   const bool capture = ReceiveNumber() != 0;
-  const int check = static_cast<int>(ReceiveNumber());
   const uint32_t outputs = capture ? espgen_host_count(kHostLayerOutputs) : 0;
   uint8_t** const captures = static_cast<uint8_t**>(calloc(outputs + 1, sizeof(uint8_t*)));
   uint32_t* const rows = static_cast<uint32_t*>(calloc(outputs + 1, sizeof(uint32_t)));
@@ -90,7 +87,7 @@ void Run() {
   for (uint32_t i = 0; i < outputs; ++i) {
     captures[i] = Allocate(espgen::agent::TotalBytes(LayerOutput(i)));
   }
-  const int status = espgen_host_run(capture ? captures : nullptr, rows, check);
+  const int status = espgen_host_run(capture ? captures : nullptr, rows);
   SendNumber(static_cast<size_t>(status));
   for (uint32_t i = 0; i < outputs; ++i) {
     const size_t size = espgen::agent::TotalBytes(LayerOutput(i));
@@ -103,22 +100,6 @@ void Run() {
   }
   free(captures);
   free(rows);
-}
-
-void Watch() {
-  const uint32_t count = ReceiveNumber();
-  EspgenHostBuffer* const buffers =
-      static_cast<EspgenHostBuffer*>(calloc(count + 1, sizeof(EspgenHostBuffer)));
-  if (buffers == nullptr) abort();
-  for (uint32_t i = 0; i < count; ++i) {
-    buffers[i].arena = ReceiveNumber();
-    buffers[i].offset = ReceiveNumber();
-    buffers[i].bytes = ReceiveNumber();
-    buffers[i].first_step = ReceiveNumber();
-    buffers[i].last_step = ReceiveNumber();
-  }
-  SendNumber(static_cast<size_t>(espgen_host_watch(buffers, count)));
-  free(buffers);
 }
 
 void Read() {
@@ -161,14 +142,6 @@ int main() {
         break;
       case 'O':
         Read();
-        break;
-      case 'A': {
-        const char* const name = espgen_host_arena(ReceiveNumber());
-        SendText(name != nullptr ? name : "");
-        break;
-      }
-      case 'W':
-        Watch();
         break;
       case 'F':
         SendText(espgen_host_failure());

@@ -58,6 +58,7 @@ enum RunFlag : uint8_t {
   kRunCold = 0x08,         // empty the caches before the first step
   kRunOneStep = 0x10,      // stop after one step
   kRunStopAtLayer = 0x20,  // stop after the next step of `layer`
+  kRunGuard = 0x40,        // refuse to go on when a step wrote to bytes that no buffer holds
 };
 
 enum ErrorCode : uint8_t {
@@ -70,6 +71,7 @@ enum ErrorCode : uint8_t {
   kErrorCapacity = 7,  // more layers than the agent was built for
   kErrorUnknown = 8,   // unknown command
   kErrorModel = 9,     // the model's description has another ABI
+  kErrorGuard = 10,  // a step wrote where it must not: then arena u16, offset u32, layer u16, name
 };
 
 enum NakReason : uint8_t { kNakEncoding = 1, kNakLength = 2, kNakCrc = 3 };

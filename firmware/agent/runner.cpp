@@ -30,8 +30,11 @@ void Runner::Start() {
   for (OutputHash& hash : hashes_) hash = {};
 }
 
-void Runner::RunStep(bool hash, bool profile) {
+bool Runner::RunStep(bool hash, bool profile, bool guard) {
   const Step& step = model_.steps[next_step_];
+  // Another value at every step: what one step leaves is no excuse for the next.
+  const uint8_t value = static_cast<uint8_t>(0xA5u + next_step_);
+  if (guard) FillFreeBytes(next_step_, value);
   const board::Counters before = board::ReadCounters();
   step.run();
   const board::Counters after = board::ReadCounters();
@@ -39,6 +42,7 @@ void Runner::RunStep(bool hash, bool profile) {
   Add(&total_, before, after);
   if (profile) Add(&counters_[step.layer], before, after);
   if (hash) HashOutputs(step);
+  return !guard || !FindStray(next_step_ - 1, value, &stray_);
 }
 
 void Runner::HashOutputs(const Step& step) {

@@ -8,6 +8,7 @@
 
 #include "describe.h"
 #include "espgen/model.h"
+#include "guards.h"
 
 // How many layers and layer outputs the tables hold; a build for one model sets its own numbers.
 #ifndef ESPGEN_AGENT_LAYERS
@@ -42,8 +43,11 @@ class Runner {
   void Start();
   // Goes back to the first step: no row counts as valid any more.
   void Forget() { next_step_ = 0; }
-  // Runs one step. The model must not be finished.
-  void RunStep(bool hash, bool profile);
+  // Runs one step. The model must not be finished. With `guard` the bytes that no buffer holds are
+  // overwritten before and compared after it; false where the step wrote to one of them (see
+  // stray).
+  bool RunStep(bool hash, bool profile, bool guard);
+  const Stray& stray() const { return stray_; }
 
   bool started() const { return next_step_ > 0; }
   bool finished() const { return next_step_ == model_.step_count; }
@@ -69,6 +73,7 @@ class Runner {
 
   const Model& model_;
   uint32_t next_step_ = 0;
+  Stray stray_ = {};
   LayerCounters total_ = {};
   LayerCounters counters_[kLayerCapacity] = {};
   OutputHash hashes_[kOutputCapacity] = {};

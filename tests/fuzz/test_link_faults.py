@@ -30,9 +30,7 @@ from espgen.verify.link import Link, Timing, open_serial
 from espgen.verify.simulator import Simulator
 
 # Short waits: the line itself takes no time. What the link promises scales with them.
-TIMING = Timing(
-    reply=0.03, retries=8, silence=0.4, hello=1.0, hello_interval=0.03, drain=0.004, drain_limit=0.05
-)
+TIMING = Timing(reply=0.03, retries=8, silence=0.4, hello=1.0, hello_interval=0.03, drain=0.004, drain_limit=0.05)
 # Every wait of a case is bounded by these; no case needs more than a few of them in a row.
 CASE_LIMIT = 20.0
 

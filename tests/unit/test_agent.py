@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,3 +326,40 @@ def test_reset_ends_the_process(device: Device) -> None:
     device.reset()
     with pytest.raises(EspgenError):
         device.memory()
+
+
+@pytest.mark.parametrize("target", ["host", "simulator"])
+def test_a_write_between_buffers_is_reported(tmp_path: Path, target: str) -> None:
+    copy = Path(shutil.copytree(TOY, tmp_path / "component"))
+    source = copy / "src" / "toy.cpp"
+    text = source.read_text()
+    assert "    kDifference[row" in text
+    source.write_text(text.replace("    kDifference[row", "    kDifference[-3] = 9;\n    kDifference[row"))
+    x = {"x": toy_input(0)}
+    with ExitStack() as stack:
+        if target == "host":
+            link = stack.enter_context(Link(AgentProcess(build_host_agent(copy)), timing=TIMING))
+        else:
+            simulator = stack.enter_context(Simulator(build_firmware(copy)))
+            link = stack.enter_context(open_serial(simulator.port, timing=TIMING))
+        device = Device.connect(link)
+        np.testing.assert_array_equal(device.run(x)["wide"], toy_reference(x["x"])["wide"])  # nobody looked
+        with pytest.raises(EspgenError, match="toy_internal was written at byte 157, in no buffer of difference"):
+            device.layer_hashes(x, check_memory=True)
+        refused(ErrorCode.NOT_VALID, device.outputs)
+        device.layer_hashes(x)  # the session goes on
+
+
+def test_a_firmware_that_traps_is_explained(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(TOY, tmp_path / "component"))
+    source = copy / "src" / "toy.cpp"
+    text = source.read_text()
+    assert "void Spread() {" in text
+    source.write_text(text.replace("void Spread() {", 'void Spread() {\n  asm volatile(".word 0xFFFFFFFF");'))
+    with (
+        pytest.raises(EspgenError, match=r"simulator stopped.*0xffffffff") as error,
+        Simulator(build_firmware(copy)) as simulator,
+        open_serial(simulator.port, timing=TIMING) as link,
+    ):
+        Device.connect(link).run({"x": toy_input(0)})
+    assert error.value.exit_code == ENVIRONMENT

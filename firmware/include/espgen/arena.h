@@ -3,11 +3,13 @@
 // bytes.
 //
 // In one generated file:
-//   ESPGEN_ARENA(espgen_internal, 163840, ESPGEN_IN_INTERNAL);
-//   ESPGEN_ARENA_TABLE = {ESPGEN_ARENA_ENTRY(espgen_internal)};
-//   ESPGEN_ARENA_COUNT;
+//   ESPGEN_ARENA(net_internal, 163840, ESPGEN_IN_INTERNAL);
+//   extern "C" const espgen::Arena espgen_arenas[] = {ESPGEN_ARENA_ENTRY(net_internal)};
+//   extern "C" const uint32_t espgen_arena_count = 1;
+//   extern "C" const espgen::LiveBuffer espgen_buffers[] = {{0, 0, 1024, 0, 2}, ..};
+//   extern "C" const uint32_t espgen_buffer_count = ..;
 // and wherever an address is needed:
-//   ESPGEN_AT(espgen_internal, 4096)
+//   ESPGEN_AT(net_internal, 4096)
 #ifndef ESPGEN_ARENA_H_
 #define ESPGEN_ARENA_H_
 
@@ -32,6 +34,15 @@ struct Arena {
   const char* name;
   uint8_t* base;  // the first byte of use; kGuardBytes before and after it belong to nobody
   uint32_t bytes;
+};
+
+// Bytes of an arena that only the steps first_step to last_step (both included) may touch. During a
+// step, all bytes that no buffer holds belong to nobody: the agent can fill them before it and
+// compare them after it.
+struct LiveBuffer {
+  uint16_t arena;  // index into espgen_arenas
+  uint32_t offset, bytes;
+  uint32_t first_step, last_step;
 };
 
 }  // namespace espgen
@@ -65,5 +76,9 @@ struct Arena {
 
 extern "C" const espgen::Arena espgen_arenas[];
 extern "C" const uint32_t espgen_arena_count;
+
+// Every buffer of the memory plan, sorted by arena and offset.
+extern "C" const espgen::LiveBuffer espgen_buffers[];
+extern "C" const uint32_t espgen_buffer_count;
 
 #endif  // ESPGEN_ARENA_H_

@@ -21,6 +21,14 @@ const espgen::Arena espgen_arenas[] = {ESPGEN_ARENA_ENTRY(toy_internal),
                                        ESPGEN_ARENA_ENTRY(toy_psram)};
 const uint32_t espgen_arena_count = 2;
 
+// Ring, difference, wide; input until its last reader, high.
+const espgen::LiveBuffer espgen_buffers[] = {{0, 0, 144, 0, 7},
+                                             {0, 160, 120, 1, 8},
+                                             {0, 288, 240, 8, 8},
+                                             {1, 0, 120, 0, 6},
+                                             {1, 128, 120, 8, 8}};
+const uint32_t espgen_buffer_count = 5;
+
 namespace {
 
 uint8_t* const kInput = ESPGEN_AT(toy_psram, 0);
