@@ -223,8 +223,10 @@ class Simulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        died = self._process is not None and self._process.poll() == STOPPED_BY_ERROR
+        # It writes its statistics before it lets go of the port.
+        ended = self._scratch is not None and self._file("statistics.json").exists()
         self.stop()
+        died = ended and self._statistics is not None and self._statistics["error"] is not None
         if died and isinstance(error, EspgenError):
             # The link's error is only the consequence.
             raise environment_error(

@@ -80,6 +80,7 @@ uint32_t Machine::DeviceLoad(Core& core, const Op* op, uint32_t address) {
       case kUartStatus: {
         const uint32_t received = std::min(uart->Available(), kFifoSize - 1);
         const uint32_t sent = uart->OutputPending() != 0 ? kFifoSize - 1 : 0;
+        core.cycles += static_cast<uint64_t>(uart->TakeSlept() * parameters.clock_hz);
         return received | (sent << 16);
       }
       default:

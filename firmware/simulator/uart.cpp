@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -110,18 +111,29 @@ void Uart::Fill() {
   }
 }
 
+void Uart::Sleep(bool for_input) {
+  timespec before, after;
+  clock_gettime(CLOCK_MONOTONIC, &before);
+  pollfd ready = {in_, POLLIN, 0};
+  poll(&ready, for_input ? 1 : 0, kSleepMs);
+  clock_gettime(CLOCK_MONOTONIC, &after);
+  slept_ += static_cast<double>(after.tv_sec - before.tv_sec) +
+            static_cast<double>(after.tv_nsec - before.tv_nsec) * 1e-9;
+}
+
+double Uart::TakeSlept() {
+  const double slept = slept_;
+  slept_ = 0;
+  return slept;
+}
+
 uint32_t Uart::Available() {
   if (input_.empty()) {
     if (!output_.empty() && idle_polls_ > kBusyPolls) Flush(false);
     if ((idle_polls_ & 7) == 0) Fill();
     if (input_.empty()) {
       if (++idle_polls_ > kPatience) {
-        if (in_ >= 0 && !end_of_input_) {
-          pollfd ready = {in_, POLLIN, 0};
-          poll(&ready, 1, kSleepMs);
-        } else {
-          poll(nullptr, 0, kSleepMs);
-        }
+        Sleep(in_ >= 0 && !end_of_input_);
         Fill();
       }
     }
@@ -140,7 +152,7 @@ uint8_t Uart::Get() {
 uint32_t Uart::OutputPending() {
   if (output_.size() < kOutputLimit) return 0;
   Flush(false);
-  if (output_.size() >= kOutputLimit) poll(nullptr, 0, kSleepMs);
+  if (output_.size() >= kOutputLimit) Sleep(false);
   return static_cast<uint32_t>(output_.size());
 }
 

@@ -20,6 +20,8 @@ class Uart {
   void Put(uint8_t byte);
   // Bytes waiting for the guest. Sleeps a little when the guest polls in vain for long.
   uint32_t Available();
+  // Seconds slept since the last call: time passes for the guest as well.
+  double TakeSlept();
   uint8_t Get();
   uint32_t OutputPending();  // bytes the host has not taken, after trying to write them
   void ClearInput() { input_.clear(); }
@@ -27,6 +29,8 @@ class Uart {
 
  private:
   void Fill();
+  void Sleep(bool for_input);
+  double slept_ = 0;
   int in_ = -1, out_ = -1, peer_ = -1;
   bool end_of_input_ = false;
   uint32_t idle_polls_ = 0;
