@@ -48,9 +48,14 @@ void softmax(void* const* out, const void* const* in, const int32_t* fine, const
         for (int32_t i = 0; i < s.length; ++i) {
           sum += exponential<Input>(largest - x(i), fine, coarse);
         }
+        // Up to here a quotient is at most one half and rounds to 0: most of many classes need no
+        // division.
+        const int64_t zero_up_to = sum * s.denominator / (2 * int64_t{s.numerator});
         for (int32_t i = 0; i < s.length; ++i) {
           const int64_t e = exponential<Input>(largest - x(i), fine, coarse);
-          const int64_t value = rne_divide(e * s.numerator, sum * s.denominator) + s.out_zero_point;
+          const int64_t quotient =
+              e <= zero_up_to ? 0 : rne_divide(e * s.numerator, sum * s.denominator);
+          const int64_t value = quotient + s.out_zero_point;
           pixel_at<Output>(target[i * s.row_step], p * s.out_pitch + i * s.out_step)[c] =
               static_cast<Output>(clamp(value, s.low, s.high));
         }
