@@ -75,7 +75,8 @@ def storage_needs(node: Node, graph: Graph) -> dict[str, StorageNeed]:
     left = node.attrs["pads"][1]
     reach = (out_w - 1) * node.attrs["strides"][1] + (kernel_w - 1) * node.attrs["dilations"][1] + 1
     right = max(0, reach - left - width)
-    narrow = source.name in graph.inputs and channels < _NARROW_CHANNELS
+    maker = graph.producers().get(source.name)
+    narrow = channels < _NARROW_CHANNELS and (maker is None or maker.op == "flip_sign")
     return {
         source.name: StorageNeed(left, right, 1 if narrow else LANES),
         result.name: StorageNeed(0, 0, LANES),
