@@ -51,8 +51,8 @@ def test_zig_alone_is_enough() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("    kHigh[i] =", "    kHigh[9] = 8;\n    kHigh[i + 9] =", "arena toy_psram was written 0 bytes past its end, in spread"),
-        ("    kRing[(row", "    kRing[-1] = 0;\n    kRing[(row", "arena toy_internal was written 1 bytes before its start, in double"),
+        ("    kHigh[i] =", "    kHigh[9] = 8;\n    kHigh[i + 9] =", "toy_psram was written 0 bytes past its end, in spread"),
+        ("    kRing[(row", "    kRing[-1] = 0;\n    kRing[(row", "toy_internal was written 1 bytes before its start, in double"),
     ],
 )
 def test_a_write_outside_the_arena_is_caught(
