@@ -96,6 +96,8 @@ def _lower_pad(context: LoweringContext, node: Node) -> None:
     if mode not in MODES:
         raise EspgenError(f"Pad in mode {mode!r}", node=node.name, hint=f"espgen pads in modes {', '.join(MODES)}")
     real = float(node.attrs.get("value") or 0.0)
+    if np.isnan(real):
+        raise EspgenError("Pad with a value that is not a number", node=node.name, hint="correct the constant")
     steps = float(np.clip(np.rint(np.float64(np.float32(real) / np.float32(value.scale))), -1e9, 1e9))
     fill = int(np.clip(steps + value.zero_point, value.dtype.minimum, value.dtype.maximum))
     operand, layout = fetch_moved(context, node, node.outputs[0])

@@ -39,9 +39,14 @@ def exponentials(scale: float, step: int) -> IntArray:
 
 
 def inverse_scale(value: Value, length: int) -> arith.Ratio:
-    """1 / s_y as a ratio that leaves 62 bits for products with Q30 exponentials and their sum over `length`."""
+    """1 / s_y as a ratio that leaves 62 bits for products with Q30 exponentials and their sum over `length`.
+
+    Beyond 2^32, where everything but 0 saturates, it stays at that.
+    """
     ratio = arith.choose_ratio(1.0 / value.scale, 1)
     numerator, denominator = ratio.numerator, ratio.denominator
+    if denominator == 1:
+        return arith.Ratio(min(numerator, (1 << (62 - FRACTION_BITS)) - 1), 1)
     while denominator * length >= 1 << (62 - FRACTION_BITS - 1) or numerator >= 1 << (62 - FRACTION_BITS):
         numerator, denominator = (numerator + 1) >> 1, denominator >> 1
     return arith.Ratio(numerator, max(denominator, 1))

@@ -12,29 +12,33 @@ struct TableShape {
   int32_t pixels, channels;
   int32_t in_pitch, out_pitch;  // bytes per pixel
   int32_t interpolate;
+  int32_t low, high;
 };
 
 template <const TableShape& s, typename Input, typename Entry>
-inline Entry looked_up(Input x, const Entry* table) {
+inline int32_t looked_up(Input x, const Entry* entries) {
   if constexpr (sizeof(Input) == 1) {
-    return table[x + 128];
+    return entries[x + 128];
   } else if constexpr (s.interpolate != 0) {
     const int32_t index = (x + 32768) >> 8;
     const int32_t fraction = (x + 32768) & 255;
-    const int32_t sum = table[index] * (256 - fraction) + table[index + 1] * fraction;
-    return static_cast<Entry>(rne_shift32(sum, 8));
+    const int32_t sum = entries[index] * (256 - fraction) + entries[index + 1] * fraction;
+    return clamp32(rne_shift32(sum, 8), s.low, s.high);
   } else {
-    return table[rne_shift32(x + 32768, 8)];
+    return clamp32(entries[rne_shift32(x + 32768, 8)], s.low, s.high);
   }
 }
 
-template <const TableShape& s, typename Input, typename Output>
-void table(void* const* out, const void* const* in, const Output* entries, int32_t rows) {
+// Entries for 8-bit inputs are outputs already; those for 16-bit ones may lie beyond the output's
+// range, within 2^22.
+template <const TableShape& s, typename Input, typename Output, typename Entry>
+void table(void* const* out, const void* const* in, const Entry* entries, int32_t rows) {
   for (int32_t row = 0; row < rows; ++row) {
     for (int32_t p = 0; p < s.pixels; ++p) {
       Output* result = pixel_at<Output>(out[row], p * s.out_pitch);
       for (int32_t c = 0; c < s.channels; ++c) {
-        result[c] = looked_up<s>(load<Input>(in[row], p * s.in_pitch, c), entries);
+        const Input x = load<Input>(in[row], p * s.in_pitch, c);
+        result[c] = static_cast<Output>(looked_up<s>(x, entries));
       }
     }
   }
