@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,12 @@ def test_weight_zero_points(tmp_path):
             for name in shapes:
                 case = random_case(rng, requant=requant, weight_zero=zero, zero_point=-7, **SHAPES[name])
                 cases[f"{name} {requant} zw={zero}"] = case
+    for requant in ("shift", "shifts", "scale"):
+        for name in (*shapes, "groups of 8", "3x3 140 channels, looped"):
+            case = random_case(rng, requant=requant, weight_zero=30, **SHAPES[name])
+            weights = np.maximum(case.spec.weights, 30 - 128)
+            weights[0, 0, -1, 0], weights[-1, 0, 0, -1] = -128, -99
+            cases[f"{name} {requant}, a few weights out of range"] = replace(case, spec=replace(case.spec, weights=weights))
     run_cases(cases, tmp_path)
 
 
@@ -196,9 +203,9 @@ def test_very_many_shapes(tmp_path_factory, batch):
 
 def test_what_has_no_kernel_says_why():
     rng = np.random.default_rng(13)
-    grouped = random_case(rng, channels=32, outputs=32, groups=2, weight_zero=100, extreme=True).spec
+    grouped = random_case(rng, channels=32, outputs=32, groups=2, weight_zero=-128, extreme=True).spec
     assert supports(grouped) == "no PIE kernel for this convolution: grouped convolution with a weight zero point"
-    wide = random_case(rng, size=(1, 500), weight_zero=100, extreme=True).spec
+    wide = random_case(rng, size=(1, 500), weight_zero=-128, extreme=True).spec
     assert "rows too wide" in str(supports(wide))
     huge = random_case(rng, kernel=(60, 60), channels=16, in_pitch=32).spec
     assert supports(huge) is not None

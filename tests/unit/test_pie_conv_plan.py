@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,19 @@ def test_more_output_forms_cost_what_they_add():
     scale = arith.Scale(3, (20000,) * 16, (2500,) * 16, (20,) * 16)
     assert _pixel_cycles(kernel=(1, 1), channels=64, requant=scale, bound=2**17) == 64 + 3 + 4 + 29
     assert _pixel_cycles(kernel=(1, 1), channels=64, requant=scale, bound=2**19, zero_point=-128) == 64 + 3 + 4 + 34
+
+
+def test_a_weight_out_of_range_of_its_zero_point_costs_one_more_multiply_accumulate():
+    weights = np.full((16, 1, 1, 64), -100, np.int8)
+    spec = replace(_spec((1, 1), 64, 16, 8), weights=weights, weight_zero=28)
+    assert "64 multiply-accumulates" in conv_kernel(spec).assembly
+    weights = weights.copy()
+    weights[3, 0, 0, 5] = weights[4, 0, 0, 5] = -101
+    kernel = conv_kernel(replace(spec, weights=weights))
+    assert "65 multiply-accumulates" in kernel.assembly
+    assert "sum x" not in kernel.assembly
+    weights[:, 0, 0, :] = -128
+    assert "sum x" in conv_kernel(replace(spec, weights=weights.copy())).assembly
 
 
 def test_windows_pack_dense_pixels_and_keep_aligned_ones():

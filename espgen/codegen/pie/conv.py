@@ -2,7 +2,8 @@
 
 Loops: block of 16 output channels / row / pixel. A pixel's multiply-accumulates are unrolled as planned by stream.py;
 where that is too much code, runs of 16-channel windows become hardware loops (conv_body.py holds both bodies).
-With a weight zero point, a pre-pass per row leaves -zw * sum x of every pixel on the stack, shared by all blocks.
+A weight zero point goes into the weights (weight_zero.py), or a pre-pass per row leaves -zw * sum x of every pixel on
+the stack, shared by all blocks (correction.py).
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, ShiftEpilogue, 
 from espgen.codegen.pie.packing import LANES, Block, Window, advances, blocks, input_windows, padded, weight_vectors
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.pie.store import plan_stores
+from espgen.codegen.pie.weight_zero import joined_blocks, rest_taps, split, with_rests
 from espgen.errors import EspgenError
 
 MOST_UNROLLED = 1150
 """Instructions of a pixel body up to which it is unrolled whole (4.6 KB)."""
 _MOST_CODE_BYTES = 48000
+# Cycles of the run-time correction per pixel and block, and per pixel besides two for each window.
+_CORRECTION_OF_BLOCK, _CORRECTION_OF_PIXEL = 6, 8
 _UNNAMED = "espgen_pie_unnamed"
 _STACK_FOR_CORRECTION = 1600
 
@@ -73,35 +77,58 @@ class _Plan:
             raise Unsupported("output channels are no multiple of the groups")
         if isinstance(spec.requant, arith.WideScale) and size == 1:
             raise Unsupported("WideScale is for wider outputs")
-        self.weights, self.weight_zero = fold_weight_zero(spec)
         self.bound = accumulator_bound(spec) if spec.bound is None else spec.bound
         if max(self.bound, accumulator_bound(spec), self._raw_bound()) >= 2 ** (31 if size == 1 else 62):
             raise Unsupported("accumulators may leave 32 bits")
-        self.blocks = blocks(self.weights, spec.groups, spec.lanes)
+        self.weight_zero = spec.weight_zero
+        self.blocks = blocks(spec.weights, spec.groups, spec.lanes)
         channels = self.blocks[0].weights.shape[3]
         self.aligned = spec.in_pitch % LANES == 0 and all(b.first_input % spec.lanes == 0 for b in self.blocks)
         self.windows = input_windows(
             spec.kernel_h, spec.kernel_w, channels, spec.in_pitch, spec.dilation_w, aligned=self.aligned, size=size
         )
+        self._absorb_weight_zero(channels)
         self.pixel_step = spec.stride_w * spec.in_pitch
         self.steps = advances(self.windows, self.pixel_step)
         self.stores = plan_stores(size * spec.out_channels, spec.out_pitch, spec.out_width)
         self.epilogue = self._epilogue()
         if isinstance(self.epilogue, ScaleEpilogue) and self.epilogue.scale.split > 15:
             raise Unsupported("accumulators too wide for 16-bit factors")
-        if self.weight_zero and 4 * spec.out_width > _STACK_FOR_CORRECTION:
-            raise Unsupported("rows too wide for the weight zero point's sums on the stack")
-        if self.weight_zero and len(mask_shapes(self.windows)) > MOST_MASKS:
-            raise Unsupported("too many window shapes for the weight zero point's sums")
-        if self.weight_zero and self.offsets:
-            raise Unsupported("grouped convolution with a weight zero point")
-        if self.weight_zero and size == 2:
-            raise Unsupported("16-bit weights with a zero point that does not fold into them")
+        if self.weight_zero:
+            reason = self._no_correction()
+            if reason is not None:
+                raise Unsupported(reason)
+
+    def _no_correction(self) -> str | None:
+        """Why the weight zero point's term cannot be computed at run time, or None."""
+        if self.spec.element_bytes == 2:
+            return "16-bit weights with a zero point that does not fold into them"
+        if self.offsets:
+            return "grouped convolution with a weight zero point"
+        if 4 * self.spec.out_width > _STACK_FOR_CORRECTION:
+            return "rows too wide for the weight zero point's sums on the stack"
+        if len(mask_shapes(self.windows)) > MOST_MASKS:
+            return "too many window shapes for the weight zero point's sums"
+        return None
+
+    def _absorb_weight_zero(self, channels: int) -> None:
+        """Move the zero point into the weights, with a second product where one is too narrow, if that is cheaper."""
+        parts = split(self.spec.weights, self.weight_zero, self.spec.element_bytes)
+        if parts is None:
+            return
+        whole = joined_blocks(parts, self.spec.groups, self.spec.lanes)
+        if parts.rest is not None:
+            taps = rest_taps(whole, channels)
+            per_block = _CORRECTION_OF_BLOCK + (_CORRECTION_OF_PIXEL + 2 * len(self.windows)) / len(whole)
+            if taps.sum() > per_block and self._no_correction() is None:
+                return
+            self.windows = with_rests(self.windows, taps)
+        self.blocks, self.weight_zero = whole, 0
 
     def _raw_bound(self) -> int:
         """Largest sum of products before the weight zero point's correction."""
         spec = self.spec
-        total = np.abs(self.weights.astype(np.int64)).sum(axis=(1, 2, 3)) << (8 * spec.element_bytes - 1)
+        total = np.abs(spec.weights.astype(np.int64)).sum(axis=(1, 2, 3)) << (8 * spec.element_bytes - 1)
         return int((total + np.abs(np.asarray(spec.bias, np.int64))).max())
 
     @property
@@ -230,7 +257,7 @@ def _overread(plan: _Plan, body: PixelBody) -> int:
     """Bytes a call may read past the last input byte it needs."""
     spec = plan.spec
     end = max(
-        window.offset + spec.element_bytes * (window.lanes[-1][0] + 1) for window in plan.windows
+        window.offset + spec.element_bytes * (max(lane for lane, _, _ in window.lanes) + 1) for window in plan.windows
     ) + plan.pixel_step * (spec.out_width - 1)
     reach = max(window.offset + LANES for window in plan.windows) + plan.pixel_step * (spec.out_width - 1)
     ahead = max((plan.windows[i].offset for i in range(body.primed)), default=0) + LANES
