@@ -53,7 +53,7 @@ class NodePlan:
 def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
     """The node's portable C++ kernel; no calls where its output is only a view."""
     spec = spec_of(node.op)
-    if all(name in storage.views for name in node.outputs):
+    if node.name in storage.elided:
         return NodePlan(node, "view", ())
     assert spec.kernel is not None
     calls = tuple(_portable_call(call) for call in spec.kernel(node, graph, lambda name: storage.of(graph, name)))

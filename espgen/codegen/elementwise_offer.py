@@ -92,6 +92,7 @@ def _kernel(node: Node, graph: Graph, storage: StorageOf, body: MakeBody) -> Pie
         in_pitches=tuple(entry.pixel_stride for entry in operands),
         out_pitch=layouts[-1].pixel_pitch,
         aligned=all(_aligned(layout) for layout in layouts),
+        shared_gaps=layouts[-1].shared_gaps,
     )
     return elementwise_kernel(shape, body(), node.op)
 
@@ -103,7 +104,7 @@ def _aligned(layout: Storage) -> bool:
 
 def _build(node: Node, graph: Graph, body: MakeBody, storage: StoragePlan) -> NodePlan:
     result = graph.value(node.outputs[0])
-    if result.name in storage.views:
+    if node.name in storage.elided:
         return NodePlan(node, "view", ())
     kernel = _kernel(node, graph, lambda name: storage.of(graph, name), body)
     rows, _, _ = rows_of(result.shape)

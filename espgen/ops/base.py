@@ -20,7 +20,8 @@ class Storage:
     """Where the elements of a value lie: rows of pixels of channels (see rows_of), all distances in bytes.
 
     Pixel p of row r starts at r * row_pitch + (pad_left + p) * pixel_pitch; the halo of pad_left and pad_right pixels holds
-    the zero point for kernels that read across the border without asking.
+    the zero point for kernels that read across the border without asking. `shared_gaps`: the bytes between the pixels
+    belong to other values (this one is a part of a wider one) and must not be written.
     """
 
     rows: int
@@ -31,6 +32,7 @@ class Storage:
     row_pitch: int
     pad_left: int = 0
     pad_right: int = 0
+    shared_gaps: bool = False
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from espgen.ir import Graph, Value
 from espgen.ops.base import Storage, rows_of
+from espgen.schedule.elision import Views
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,14 @@ class StorageNeed:
 
 @dataclass(frozen=True)
 class StoragePlan:
-    """Storage of every computed value; `views` maps a value without storage of its own to (the value it lies in, byte offset)."""
+    """Storage of every computed value; `views` maps a value without storage of its own to (the value it lies in, byte offset).
+
+    `elided` names the nodes that have nothing left to do.
+    """
 
     storages: Mapping[str, Storage]
     views: Mapping[str, tuple[str, int]]
+    elided: frozenset[str] = frozenset()
 
     def of(self, graph: Graph, name: str) -> Storage:
         """Storage of a value; constants lie dense among the weights."""
@@ -65,18 +70,15 @@ def padded_storage(value: Value, need: StorageNeed) -> Storage:
 def plan_storage(graph: Graph, needs: Mapping[str, StorageNeed]) -> StoragePlan:
     """Storage for every computed value from what its kernels ask.
 
-    A reshape whose two sides are dense becomes a view; where one side is padded it stays a copy.
+    Reshapes, slices and concatenations become views where their addresses allow it (elision.py).
     """
     names = [*graph.inputs, *(output for node in graph.nodes for output in node.outputs)]
     storages = {name: padded_storage(graph.value(name), needs.get(name, StorageNeed())) for name in names}
-    views: dict[str, tuple[str, int]] = {}
+    multiples = {name: need.pitch_multiple for name, need in needs.items()}
+    found = Views(graph, storages, multiples)
     for node in graph.nodes:
-        if node.op != "reshape":
-            continue
-        source, result = node.inputs[0], node.outputs[0]
-        if source in storages and storages[source].dense and storages[result].dense:
-            views[result] = (source, 0)
-    return StoragePlan(storages, views)
+        found.visit(node)
+    return StoragePlan(found.storages, found.views, frozenset(found.elided))
 
 
 def _round_up(value: int, multiple: int) -> int:

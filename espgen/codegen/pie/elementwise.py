@@ -33,6 +33,7 @@ class RowShape:
         in_pitches: bytes from pixel to pixel of each operand; 0 repeats the same pixel.
         out_pitch: bytes from pixel to pixel of the output.
         aligned: whether all rows start at multiples of 16.
+        shared_gaps: whether what lies between the output's pixels must not be written.
     """
 
     pixels: int
@@ -40,13 +41,14 @@ class RowShape:
     in_pitches: tuple[int, ...]
     out_pitch: int
     aligned: bool = True
+    shared_gaps: bool = False
 
     def normalized(self) -> RowShape:
         """The same row as one pixel, where its bytes follow each other."""
         pitch = self.out_pitch
         if self.pixels == 1 or any(other != pitch for other in self.in_pitches):
             return self
-        if pitch != self.size and pitch % LANES:
+        if pitch != self.size and (self.shared_gaps or pitch % LANES):
             return self
         return RowShape(1, self.pixels * pitch, (self.pixels * pitch,) * len(self.in_pitches), self.pixels * pitch, self.aligned)
 
