@@ -17,6 +17,7 @@ from espgen.frontend.normalize_shape import (
     reshape,
     resize,
     slice_,
+    space_to_depth,
     split,
     tile,
     transpose,
@@ -153,6 +154,7 @@ NORMALIZERS: dict[str, Normalizer] = {
     "LogSoftmax": _softmax, "LpPool": pool, "Max": _sum, "MaxPool": pool, "Mean": _sum, "Min": _sum, "PRelu": _prelu, "Pad": pad,
     "ReduceL1": reduce, "ReduceL2": reduce, "ReduceLogSum": reduce, "ReduceLogSumExp": reduce, "ReduceMax": reduce,
     "ReduceMean": reduce, "ReduceMin": reduce, "ReduceProd": reduce, "ReduceSum": reduce, "ReduceSumSquare": reduce,
-    "Reshape": reshape, "Resize": resize, "Slice": slice_, "Softmax": _softmax, "Split": split, "Squeeze": reshape,
+    "Reshape": reshape, "Resize": resize, "Slice": slice_, "Softmax": _softmax, "SpaceToDepth": space_to_depth,
+    "Split": split, "Squeeze": reshape,
     "Sum": _sum, "Tile": tile, "Transpose": transpose, "Unsqueeze": reshape,
 }  # fmt: skip

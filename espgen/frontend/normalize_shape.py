@@ -182,6 +182,25 @@ def concat(importer: Importer, step: Step) -> None:
         emit(importer, step, attrs={"axis": axis})
 
 
+def space_to_depth(importer: Importer, step: Step) -> None:
+    """SpaceToDepth: attr blocksize; mode CRD (a block's pixels stay together in depth) is a transpose between reshapes."""
+    block = int(step.attrs["blocksize"])
+    shape = importer.shape(step.inputs[0])
+    if len(shape) != 4 or block < 1 or shape[2] % block or shape[3] % block:
+        raise step.error(f"{list(shape)} doesn't divide into blocks of {block}")
+    if step.attrs.get("mode", "DCR") != "CRD":
+        emit(importer, step, attrs={"blocksize": block})
+        return
+    batch, channels, height, width = shape[0], shape[1], shape[2] // block, shape[3] // block
+    split, turned = (importer.fresh(f"{step.outputs[0]}/{label}") for label in ("blocks", "moved"))
+    dtype = importer.type(step.inputs[0]).dtype
+    importer.declare(split, (batch, channels, height, block, width, block), dtype, step.name)
+    importer.emit(f"{step.name}/split", "Reshape", step.inputs, (split,))
+    importer.declare(turned, (batch, channels, block, block, height, width), dtype, step.name)
+    importer.emit(f"{step.name}/move", "Transpose", (split,), (turned,), {"perm": (0, 1, 3, 5, 2, 4)})
+    emit(importer, step, "Reshape", (turned,))
+
+
 _RESIZE_MODES = ("nearest", "linear", "cubic")
 
 

@@ -173,6 +173,6 @@ def test_some_models(tmp_path: Path) -> None:
 
 @pytest.mark.prove
 def test_all_models(tmp_path: Path) -> None:
-    """20,000 damaged files, half of them well-formed protobuf."""
-    seen = _all(range(20_000), tmp_path)
-    assert seen["refused"] > 12_000 and seen["compiled"] > 1_600, seen
+    """10,000 damaged files, half of them well-formed protobuf."""
+    seen = _all(range(10_000), tmp_path)
+    assert seen["refused"] > 6_000 and seen["compiled"] > 800, seen
