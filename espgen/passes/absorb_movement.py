@@ -37,7 +37,7 @@ def move(builder: Builder, node: Node, symbol: Symbol, shape: tuple[int, ...]) -
     if isinstance(symbol, Real):
         data, _ = moved_constant(node, symbol.data, None, shape)
         return Real(output, shape, data)
-    if not isinstance(symbol, Quantized):
+    if not isinstance(symbol, Quantized) or _pads_between_steps(builder, node, symbol.name):
         return Move(output, shape, node, (symbol,))
     value = builder.values[symbol.name]
     if symbol.name in builder.constants:
@@ -48,6 +48,17 @@ def move(builder: Builder, node: Node, symbol: Symbol, shape: tuple[int, ...]) -
     result = builder.declare(output, shape, value.dtype, value.quant)
     builder.emit(node.name, node.op, (symbol.name, *node.inputs[1:]), (result,), **_attrs(builder, node, symbol.name))
     return Quantized(output, shape, result)
+
+
+def _pads_between_steps(builder: Builder, node: Node, source: str) -> bool:
+    """Whether a Pad's finite constant is none of the source's integers, so that it has to wait for the result's scale."""
+    if node.op != "Pad" or node.attrs["mode"] != "constant" or source in builder.constants:
+        return False
+    quant, real = builder.values[source].quant, float(node.attrs["value"])
+    if quant is None or not quant.per_tensor or not np.isfinite(real):
+        return False
+    steps, dtype = real / quant.scale[0] + quant.zero_point[0], builder.values[source].dtype
+    return not (dtype.minimum <= steps <= dtype.maximum and abs(steps - round(steps)) < 1e-3)
 
 
 def _attrs(builder: Builder, node: Node, source: str) -> dict[str, object]:
