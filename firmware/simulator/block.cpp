@@ -91,6 +91,7 @@ std::unique_ptr<Block> BuildBlock(Machine& machine, Core& core, uint32_t start, 
     block->timing.push_back(timing);
     ++block->count;
     block->last = pc;
+    machine.code_lines.insert(pc >> 6);
     pc += length;
     if (machine.loop_ends.count(block->last) != 0) {
       block->loop_end = true;

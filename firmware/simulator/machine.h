@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "core.h"
@@ -110,6 +111,7 @@ struct Machine {
   Cache l1, l2;
   int l1_miss_cycles, l2_miss_cycles, flash_miss_cycles, write_back_cycles, evict_cycles,
       hold_cycles, misaligned_cycles, taken_cycles;
+  uint32_t no_line = kEmptyLine;
   uint32_t contention_unit = 0;  // 1/1000 cycles per access while both cores run
   CopyEngine copy;
   std::unique_ptr<Uart> uart;
@@ -120,6 +122,7 @@ struct Machine {
   uint64_t latched[2] = {0, 0};
   uint64_t misaligned_accesses = 0;
   std::unordered_map<uint32_t, bool> loop_ends;
+  std::unordered_set<uint32_t> code_lines;  // 64-byte lines that instructions were decoded from
   std::vector<Carry> carries;
   std::map<Carry, int> carry_ids;
   std::vector<FunctionProfile> functions;  // sorted by start; the last one collects the rest

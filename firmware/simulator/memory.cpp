@@ -78,6 +78,13 @@ Machine::Machine(const Options& given) : options(given), parameters(given.parame
     cores[id].l1_ways = l1.ways;
     cores[id].memory_model = options.memory_model;
   }
+  if (parameters.port_contention > 0) {
+    // Every access has to be counted: no line is ever the most recent one for the fast way.
+    for (Core& core : cores) {
+      core.l1 = &no_line;
+      core.l1_set_mask = 0;
+    }
+  }
   cores[0].wait = Wait::kNone;
   functions.push_back({"(other)", 0, ~0u, 0, 0, 0, 0});
 }

@@ -20,10 +20,10 @@ constexpr Entry kEntries[] = {
     P4_ENTRY(l1_miss),           P4_ENTRY(l1_dirty_eviction), P4_ENTRY(l2_size),
     P4_ENTRY(l2_ways),           P4_ENTRY(l2_line),           P4_ENTRY(l2_latency),
     P4_ENTRY(psram_rate),        P4_ENTRY(l2_write_back),     P4_ENTRY(flash_line),
-    P4_ENTRY(copy_rate),         P4_ENTRY(copy_start),        P4_ENTRY(copy_finish),
-    P4_ENTRY(copy_finish_line),  P4_ENTRY(copy_hold),         P4_ENTRY(barrier),
-    P4_ENTRY(port_contention),   P4_ENTRY(psram_size),        P4_ENTRY(flash_size),
-    P4_ENTRY(clock_hz),          P4_ENTRY(core_quantum),
+    P4_ENTRY(flash_code_line),   P4_ENTRY(copy_rate),         P4_ENTRY(copy_start),
+    P4_ENTRY(copy_finish),       P4_ENTRY(copy_finish_line),  P4_ENTRY(copy_hold),
+    P4_ENTRY(barrier),           P4_ENTRY(port_contention),   P4_ENTRY(psram_size),
+    P4_ENTRY(flash_size),        P4_ENTRY(clock_hz),          P4_ENTRY(core_quantum),
 };
 #undef P4_ENTRY
 

@@ -50,7 +50,11 @@ std::string Machine::StatisticsJson(const Stop& stop) const {
           ", " + Count("l2_dirty_evictions", l2.dirty_evictions) + ", " +
           Count("copies", copy.started) + ", " + Count("copied_bytes", copy.bytes) + ", " +
           Count("copy_wait_cycles", copy.wait_cycles) + ", " +
-          Count("misaligned_accesses", misaligned_accesses) + "}, \"parameters\": {";
+          Count("misaligned_accesses", misaligned_accesses) + "}, \"code\": {" +
+          Count("executed_bytes", 64 * code_lines.size()) + ", " +
+          Count("first_run_from_flash_cycles",
+                static_cast<uint64_t>(parameters.flash_code_line) * code_lines.size()) +
+          "}, \"parameters\": {";
   bool first = true;
   for (const auto& [name, value] : parameters.All()) {
     json += (first ? "" : ", ") + Quote(name) + ": " + Number(value);

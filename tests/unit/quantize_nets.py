@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from espgen.ir import DType, Graph, Node, Value, constant_value
+from espgen.quantize.pipeline import run_float
 
 
 class Net:
@@ -52,15 +53,30 @@ class Net:
         )  # fmt: skip
 
     def batch_norm(self, spread: float) -> str:
-        """Statistics as in a badly conditioned trained net: variances over `spread` decades, some channels all but dead."""
+        """Real statistics of what the layer in front computes, after giving its channels gains over `spread` decades.
+
+        Some channels are all but dead, as in trained networks.
+        """
         channels = self.shape[1]
         index = len(self.nodes)
-        variance = 10.0 ** self.random.uniform(-spread, 0.3, channels)
-        gamma = self.random.uniform(0.4, 1.6, channels) * np.sqrt(variance) * 10.0 ** self.random.uniform(-0.5 * spread, 0.2, channels)
-        gamma[:: max(channels // 3, 1)] *= 1e-6
-        data = {"gamma": gamma, "beta": self.random.normal(0.3, 0.4, channels), "mean": self.random.normal(0, 0.3, channels), "var": variance}
+        weights = self.nodes[-1].inputs[1]
+        gains = 10.0 ** self.random.uniform(-spread, 0.0, channels)
+        gains[:: max(channels // 3, 1)] *= 1e-4
+        self.constants[weights] = (self.constants[weights] * gains[:, None, None, None]).astype(np.float32)
+        real = self.measure()
+        gamma = self.random.uniform(0.3, 1.5, channels) * 10.0 ** self.random.uniform(-0.4 * spread, 0.2, channels)
+        data = {
+            "gamma": gamma,
+            "beta": self.random.normal(0.2, 0.5, channels) * gamma,
+            "mean": real.mean(axis=(0, 2, 3)),
+            "var": real.var(axis=(0, 2, 3)),
+        }
         names = [self.constant(f"{key}{index}", value) for key, value in data.items()]
-        return self.add("BatchNormalization", (self.last, *names), self.shape, epsilon=1e-3)
+        return self.add("BatchNormalization", (self.last, *names), self.shape, epsilon=1e-9)
+
+    def measure(self) -> np.ndarray:
+        """The last value over some images."""
+        return run_float(self.graph(), {"input": images(48, self.values["input"].shape[1:], seed=9)})[self.last]
 
     def relu(self) -> str:
         return self.add("Relu", (self.last,), self.shape)
@@ -76,6 +92,8 @@ class Net:
         weights = self.constant(f"w{index}", self.random.normal(0, gain / np.sqrt(channels), (classes, channels)))
         bias = self.constant(f"b{index}", self.random.normal(0, 0.1, classes))
         self.add("Gemm", (self.last, weights, bias), (1, classes), alpha=1.0, beta=1.0, transA=0, transB=1)
+        # Centred logits: what tells the classes apart is what counts.
+        self.constants[bias] = (self.constants[bias] - self.measure().mean(axis=0)).astype(np.float32)
         if softmax:
             self.add("Softmax", (self.last,), (1, classes), axis=1)
         return self.last

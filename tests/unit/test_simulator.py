@@ -185,6 +185,13 @@ def test_guards_stop_loads_and_stores_and_nothing_else(tmp_path: Path) -> None:
             assert ("guarded" in str(result.statistics["error"])) == stops
 
 
+def test_code_size_and_a_first_run_from_flash_are_reported(tmp_path: Path) -> None:
+    words = [*p.START, *[p.addi("a0", "a0", 1)] * 100, *p.exit_with()]
+    code = p.run(tmp_path, words).statistics["code"]
+    lines = -(-4 * (len(words) - 1) // 64)  # the jump behind the exit never runs, but shares the last line
+    assert code == {"executed_bytes": 64 * lines, "first_run_from_flash_cycles": 830 * lines}
+
+
 def test_encoding_vectors_decode_to_their_text() -> None:
     words = "".join(row["word"] + "\n" for row in VECTORS)
     program = str(build_simulator())

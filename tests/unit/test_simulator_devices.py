@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
@@ -14,7 +15,7 @@ from espgen.errors import EspgenError
 from espgen.verify.simulator import STOPPED_BY_ERROR, Options, Simulator, simulate
 
 
-def _passes(elf: Path, options: Options | None = None) -> dict[str, object]:
+def _passes(elf: Path, options: Options | None = None) -> dict[str, Any]:
     result = simulate(elf, options, timeout=60)
     assert (result.status, result.errors) == (0, "")
     return result.statistics
@@ -25,7 +26,6 @@ def test_devices_and_memory_model(l2_kb: int, tmp_path: Path) -> None:
     extra = ("-DESPGEN_L2_128",) if l2_kb == 128 else ()
     statistics = _passes(build(tmp_path, "devices", *extra), Options(l2_kb=l2_kb))
     memory = statistics["memory"]
-    assert isinstance(memory, dict)
     assert memory["copies"] == 5
     assert memory["copied_bytes"] == 1024 + 2048 + 1024 + 64 + 4096
 
@@ -39,9 +39,9 @@ def test_two_cores(tmp_path: Path) -> None:
     elf = build(tmp_path, "two_cores")
     first = _passes(elf, Options(memory_model=False))
     assert _passes(elf, Options(memory_model=False)) == first  # deterministic
-    _passes(elf, Options(memory_model=True))
+    cold = _passes(elf, Options(memory_model=True))
     contended = _passes(elf, Options(memory_model=True, parameters={"port_contention": 0.5}))
-    assert contended != first
+    assert contended["cores"][0]["stall_cycles"] > cold["cores"][0]["stall_cycles"] + 1000
 
 
 def test_pseudo_terminal_carries_every_byte(tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ MEMORY = [
     *(p.lw("a2", "a4"), p.lw("a3", "a4", 4), p.mul("a5", "a2", "a3")),
     *(p.add("s0", "s0", "a5"), p.addi("s1", "s1", 4), p.sw("s0", "a4", 8)),
 ]
-MACS = [*p.pie(*[f"esp.vsmulas.s8.qacc.ld.incp q{1 + i % 2}, a0, q{1 + i % 2}, q0, {i}" for i in range(16)]), p.addi("a0", "a4", 0)]
+MACS = [
+    *p.pie(*[f"esp.vsmulas.s8.qacc.ld.incp q{1 + i % 2}, a0, q{1 + i % 2}, q0, {i}" for i in range(16)]),
+    p.addi("a0", "a4", 0),
+]
 EPILOGUE = p.pie(
     *[f"esp.ld.qacc.{part}.128.ip a4, 0" for part in ("l.l", "l.h", "h.l", "h.h")],
     *("esp.srcmb.s8.qacc q0, a5, 1", "esp.vst.128.ip q0, a2, 0"),
