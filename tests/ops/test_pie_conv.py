@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pie_conv_cases import ConvCase, random_case
 from pie_harness import run_calls
 
+from espgen import arith
 from espgen.codegen.pie.conv import supports
+from espgen.codegen.pie.spec import ConvSpec
 
 pytest.importorskip("ziglang")
 
@@ -137,6 +139,47 @@ def test_extreme_weights_and_inputs(tmp_path):
     for requant in ("shift", "shifts", "scale"):
         for name in ("64 channels", "3x3 64 channels", "3x3 stem", "960 channels", "1280 channels, looped"):
             cases[f"{name} {requant}"] = random_case(rng, requant=requant, extreme=True, **SHAPES[name])
+    run_cases(cases, tmp_path)
+
+
+def _every_input(requant, bias=0, weight=1, **options) -> ConvCase:
+    """One weight and all 256 inputs, so that every accumulator near `bias` occurs."""
+    image = np.arange(-128, 128).astype(np.int8).reshape(16, 16, 1)
+    weights = np.full((2, 1, 1, 1), weight, np.int8)
+    weights[1] = -weight
+    return ConvCase(ConvSpec(weights, np.array([bias, -bias - 1]), requant, 16, 16, 16, **options), image)
+
+
+def test_requantization_edges(tmp_path):
+    """Ties of both signs, ratios above one and far below, saturation at both ends, biases near the limits."""
+    cases = {}
+    for zero_point in (0, 2, 5, -128, 127):
+        for shift in (0, 1, 2, 5, 31, 40):
+            for low in (-128, -127):
+                name = f"shift {shift} z={zero_point} low={low}"
+                cases[name] = _every_input(arith.Shift((shift,)), 77, zero_point=zero_point, low=low)
+        cases[f"shifts z={zero_point}"] = _every_input(arith.Shift((1, 3)), 7, 3, zero_point=zero_point)
+        for ratio in (100.0, 3.7, 1.0, 0.5, 0.013, 2.0**-9, 2.0**-26):
+            bound = 128 * 127 + 1000
+            requant = arith.choose_requant([ratio, ratio * 0.7], [bound, bound], 8)
+            cases[f"ratio {ratio} z={zero_point}"] = _every_input(requant, 900, 127, zero_point=zero_point)
+    for bias in (2**31 - 2**15, -(2**31) + 2**15):
+        cases[f"bias {bias} shift"] = _every_input(arith.Shift((25,)), bias, 100)
+        requant = arith.choose_requant([3e-8, 5e-8], [2**30, 2**30], 8)
+        cases[f"bias {bias // 2} scale"] = _every_input(requant, bias // 2, 100, zero_point=-3)
+    unsupported = [name for name, case in cases.items() if supports(case.spec) is not None]
+    assert unsupported == []
+    run_cases(cases, tmp_path)
+
+
+def test_rows_of_every_short_length(tmp_path):
+    rng = np.random.default_rng(15)
+    cases = {}
+    for width in range(1, 18):
+        cases[f"{width} pixels"] = random_case(rng, channels=5, outputs=8, size=(2, width), kernel=(1, 3))
+        cases[f"{width} pixels, stem"] = random_case(
+            rng, channels=3, outputs=16, size=(1, width), kernel=(3, 3), stride=(2, 2), in_pitch=3
+        )
     run_cases(cases, tmp_path)
 
 

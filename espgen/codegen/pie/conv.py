@@ -92,8 +92,6 @@ class _Plan:
         self.steps = advances(self.windows, self.pixel_step)
         self.stores = plan_stores(size * spec.out_channels, spec.out_pitch, spec.out_width)
         self.epilogue = self._epilogue()
-        if isinstance(self.epilogue, ScaleEpilogue) and self.epilogue.scale.split > 15:
-            raise Unsupported("accumulators too wide for 16-bit factors")
         if self.weight_zero:
             reason = self._no_correction()
             if reason is not None:
@@ -156,6 +154,8 @@ class _Plan:
                 spec.element_bytes,
             )
         scale = as_scale(spec.requant, self.bound, spec.out_channels)
+        if scale.split > 15:
+            raise Unsupported("accumulators too wide for 16-bit factors")
         return ScaleEpilogue(scale, spec.zero_point, spec.low, spec.high, self.bound)
 
     def misaligned_share(self, window: Window) -> float:

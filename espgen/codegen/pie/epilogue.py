@@ -382,6 +382,8 @@ def choose_epilogue(
             raise EspgenError("16-bit outputs take WideScale, or Shift with an even zero point or narrower bounds")
         return WideEpilogue(requant, zero_point, low, high, bound)
     scale = as_scale(requant, bound, channels)
+    if scale.split > 16 or (scale.split == 16 and any(scale.low)):
+        raise EspgenError("accumulators too wide for 16-bit factors")
     return ScaleEpilogue(scale, zero_point, low, high, bound)
 
 
