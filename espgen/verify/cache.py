@@ -6,7 +6,10 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from espgen.errors import environment_error
 
 LIMIT_BYTES = 2 << 30
 BUILDING = ".building-"  # start of the names of folders in use
@@ -53,16 +56,23 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     """The cache's file `name`; `make` writes it to the path it is given where it is not there yet.
 
     Complete or absent: it is moved into place when it is done, so that several processes may build at once.
+    EspgenError (exit code 3) where the folder cannot be written.
     """
-    place = cache_dir() / name
-    if place.is_file():
-        os.utime(place)
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=BUILDING) as folder:
-        made = Path(folder) / place.name
-        make(made)
-        os.replace(made, place)
+    try:
+        place = cache_dir() / name
+        if place.is_file():
+            with suppress(FileNotFoundError):
+                os.utime(place)
+                return place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=BUILDING) as folder:
+            made = Path(folder) / place.name
+            make(made)
+            os.replace(made, place)
+    except OSError as error:
+        raise environment_error(
+            f"build results cannot be kept: {error}", hint="set ESPGEN_CACHE to a folder with room that you may write to"
+        ) from error
     return place
 
 

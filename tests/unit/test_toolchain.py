@@ -122,20 +122,20 @@ def test_builds_are_cached_by_content(toy: Path, own_cache: Path, monkeypatch: p
         build, "_run", lambda command, folder, what, compiler: (runs.append(what), run(command, folder, what, compiler))
     )
     first = build_host(toy)
-    assert first.is_relative_to(own_cache) and len(runs) == 7
-    assert build_host(toy) == first and len(runs) == 7
+    assert first.is_relative_to(own_cache) and len(runs) == 8
+    assert build_host(toy) == first and len(runs) == 8
 
     moved = toy.rename(toy.parent / "elsewhere")
-    assert build_host(moved) == first and len(runs) == 7  # the same content is the same build
+    assert build_host(moved) == first and len(runs) == 8  # the same content is the same build
 
     source = moved / "src" / "toy.cpp"
     source.write_text(source.read_text().replace("300 *", "301 *"))
     second = build_host(moved)
-    assert second != first and len(runs) == 9  # one unit and the link
+    assert second != first and len(runs) == 10  # one unit and the link
 
     (moved / "src" / "weights.bin").write_bytes(b"\1\2\3")
     third = build_host(moved)
-    assert third not in (first, second) and len(runs) == 11  # what .incbin names counts too
+    assert third not in (first, second) and len(runs) == 12  # what .incbin names counts too
 
 
 def test_a_header_counts_for_every_unit(toy: Path, own_cache: Path) -> None:
@@ -204,3 +204,11 @@ def test_a_failed_build_leaves_nothing(own_cache: Path) -> None:
     with pytest.raises(RuntimeError):
         cache.cached("thing", fail)
     assert list(own_cache.rglob("*")) == []
+
+
+def test_a_cache_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "objects").write_text("in the way")
+    monkeypatch.setenv("ESPGEN_CACHE", str(tmp_path))
+    with pytest.raises(EspgenError, match="cannot be kept") as error:
+        cache.cached("objects/thing", lambda place: place.write_bytes(b"x"))
+    assert error.value.exit_code == ENVIRONMENT and "ESPGEN_CACHE" in (error.value.hint or "")

@@ -53,7 +53,7 @@ struct LiveBuffer {
 #define ESPGEN_IN_INTERNAL
 #define ESPGEN_IN_PSRAM
 #elif defined(ESP_PLATFORM)
-#define ESPGEN_IN_INTERNAL DRAM_ATTR
+#define ESPGEN_IN_INTERNAL  // .bss is internal RAM; DRAM_ATTR would put the zeros into the image
 #define ESPGEN_IN_PSRAM EXT_RAM_BSS_ATTR
 #else
 #define ESPGEN_IN_INTERNAL __attribute__((section(".bss.espgen_internal")))
