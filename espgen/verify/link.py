@@ -306,7 +306,13 @@ def open_serial(
     timing: Timing | None = None,
     on_log: Callable[[str], None] = lambda text: None,
 ) -> Link:
-    """Open a board's or a simulator's port. EspgenError (exit code 3) says why where that fails."""
+    """Open a board's or a simulator's port; `DEV@BAUD` names another baud rate than `baud`.
+
+    EspgenError (exit code 3) says why where that fails.
+    """
+    name, at, rate = port.rpartition("@")
+    if at and rate.isdecimal():
+        port, baud = name, int(rate)
     try:
         handle = serial.Serial(port, baud, timeout=SerialTransport._POLL, write_timeout=10.0, exclusive=True)
     except (OSError, ValueError) as error:

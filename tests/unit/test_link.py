@@ -290,3 +290,18 @@ def test_a_pseudo_terminal_carries_every_byte_and_has_no_reset_line() -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_baud_rate_may_follow_the_port() -> None:
+    ours, theirs = os.openpty()
+    try:
+        for suffix, baud in (("", 115200), ("@921600", 921600)):
+            with open_serial(os.ttyname(theirs) + suffix) as link:
+                assert link.place == os.ttyname(theirs)
+                assert link.timing.baud == baud
+                assert link.transport._port.baudrate == baud  # type: ignore[attr-defined]
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    with pytest.raises(EspgenError, match="no such port"):
+        open_serial("/dev/does@not-exist")
