@@ -73,6 +73,36 @@ def diagnosis(result: Result) -> str:
     return "\n".join([*lines, "", *remedies, verdict])
 
 
+def quantization(result: Result) -> str:
+    """The error tables, what was chosen and why, fidelity on held-back samples."""
+    fidelity = result["fidelity"]
+    lines = [result["tables"].rstrip(), "", *result["reasons"]]
+    if result["int16"]:
+        lines.append(f"int16 layers: {', '.join(result['int16'])}")
+    lines.append(
+        f"held-back samples: error {100 * fidelity['error']:.3f} %, top-1 agreement {100 * fidelity['agreement']:.2f} %"
+    )
+    if fidelity.get("accuracy") is not None:
+        was, now = 100 * fidelity["float_accuracy"], 100 * fidelity["accuracy"]
+        lines.append(f"top-1: float {was:.2f} %, quantized {now:.2f} %")
+    written = f"{result['model']} and {result['record']} written in {result['seconds']:.1f} s"
+    return "\n".join([*lines, f"{written} ({result['scheme']}, recipe {result['recipe']}, {result['samples']} samples)"])
+
+
+def evaluation(result: Result) -> str:
+    """One line per model and place."""
+    rows = [
+        (row["model"], row["place"], row["samples"], *(_percent(row[key]) for key in ("top1", "top5", "agreement", "error")))
+        for row in result["rows"]
+    ]
+    heads = ("model", "place", "samples", "top-1 %", "top-5 %", "agreement %", "error %")
+    return "\n".join(table(heads, rows))
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.2f}"
+
+
 def demonstration(result: Result) -> str:
     """Everything the demo found."""
     parts = (compilation(result["compile"]), verification(result["verify"]), profiling(result["profile"]))

@@ -1,0 +1,147 @@
+"""The verbs of the compiler: inspect, compile, verify, profile, doctor, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from espgen.cli.options import (
+    Inputs,
+    existing,
+    input_option,
+    output_options,
+    parse_bytes,
+    progress,
+    shape_option,
+    show,
+)
+
+MISMATCH = 1
+ENVIRONMENT = 3
+
+
+@click.command()
+@click.argument("model", type=existing("file"))
+@shape_option
+@output_options
+def inspect(model: Path, shapes: dict[str, int], as_json: bool, debug: bool) -> None:
+    """Show a model's operators, and what is unsupported and why."""
+    from espgen import api
+    from espgen.report import text
+
+    show(api.inspect(model, shapes=shapes), text.inspection, as_json)
+
+
+@click.command("compile")
+@click.argument("model", type=existing("file"))
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+              help="Folder of the component.")  # fmt: skip
+@click.option("--project", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Also write an example ESP-IDF project that uses the component.")  # fmt: skip
+@click.option("--dump-ir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Write the graph before and after each pass.")  # fmt: skip
+@click.option("--internal-ram", callback=parse_bytes, metavar="BYTES",
+              help="Internal RAM that activations may use, as 160K or 163840.")  # fmt: skip
+@click.option("--psram", callback=parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.")
+@click.option("--kernels", type=click.Choice(["auto", "portable"]),
+              help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
+@shape_option
+@output_options
+def compile_(
+    model: Path,
+    output: Path,
+    project: Path | None,
+    dump_ir: Path | None,
+    internal_ram: int | None,
+    psram: int | None,
+    kernels: str | None,
+    shapes: dict[str, int],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Compile a quantized model into an ESP-IDF component."""
+    from espgen import api
+    from espgen.report import text
+
+    wanted: dict[str, Any] = {"internal_bytes": internal_ram, "psram_bytes": psram, "kernels": kernels}
+    options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
+    result = api.compile(
+        model, output, shapes=shapes, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json)
+    )
+    show(result, text.compilation, as_json)
+
+
+@click.command()
+@click.argument("component", type=existing("folder"))
+@click.option("--data", type=existing("file"), metavar="F.npz",
+              help="Arrays named after the graph inputs, and optional labels y.")  # fmt: skip
+@click.option("--target", type=click.Choice(["sim", "host"]), default="sim", show_default=True,
+              help="Where the component runs: the P4 simulator or a host library.")  # fmt: skip
+@click.option("--port", metavar="DEV", help="Serial port of a board to run on instead.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N samples only.")
+@input_option
+@output_options
+def verify(
+    component: Path,
+    data: Path | None,
+    target: str,
+    port: str | None,
+    limit: int | None,
+    inputs: Inputs,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Prove that a component computes what the network says."""
+    from espgen import api
+    from espgen.report import text
+
+    result = api.verify(
+        component, data=data, target=target, port=port, limit=limit, inputs=inputs, progress=progress(as_json)
+    )
+    show(result, text.verification, as_json)
+    if not result["equal"]:
+        sys.exit(MISMATCH)
+
+
+@click.command()
+@click.argument("component", type=existing("folder"))
+@click.option("--port", metavar="DEV", help="Serial port of a board to run on instead of the simulator.")
+@click.option("--explain", is_flag=True, help="Show the kernels each layer could have had, and their predicted cycles.")
+@output_options
+def profile(component: Path, port: str | None, explain: bool, as_json: bool, debug: bool) -> None:
+    """Show cycles and stalls per layer, and the memory plan."""
+    from espgen import api
+    from espgen.report import text
+
+    result = api.profile(component, port=port, explain=explain, progress=progress(as_json))
+    show(result, text.profiling, as_json)
+
+
+@click.command()
+@output_options
+def doctor(as_json: bool, debug: bool) -> None:
+    """Say which tools were found, and what to install."""
+    from espgen import api
+    from espgen.report import text
+
+    result = api.doctor()
+    show(result, text.diagnosis, as_json)
+    if not result["ok"]:
+        sys.exit(ENVIRONMENT)
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Keep the component here.  [default: a temporary folder]")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=None, metavar="N", help="Verify the first N digits only.")
+@output_options
+def demo(output: Path | None, limit: int | None, as_json: bool, debug: bool) -> None:
+    """Compile, verify and profile the bundled digits model."""
+    from espgen import demo as demonstration
+    from espgen.report import text
+
+    tell = None if as_json else click.echo
+    show(demonstration.run(output, limit, tell, progress(as_json)), text.demonstration, as_json)

@@ -1,0 +1,104 @@
+"""Options, their parsers and printing, shared by all commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+Progress = Callable[[str, int, int], None]
+Inputs = Mapping[str, tuple[str, str]]
+
+
+def output_options(command: Command) -> Command:
+    """--json and --debug, which every command has."""
+    command = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def shape_option(command: Command) -> Command:
+    """--shape name=N, as a dict."""
+    return click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="NAME=N",
+        callback=_parse_shapes,
+        help="Value of a symbolic dimension; may be repeated.",
+    )(command)
+
+
+def input_option(command: Command) -> Command:
+    """--input NAME=ARRAY[:NHWC], as a dict."""
+    return click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME=ARRAY[:NHWC]",
+        callback=_parse_inputs,
+        help="Which array of the data feeds which graph input, and its layout; may be repeated.",
+    )(command)
+
+
+def _parse_shapes(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> dict[str, int]:
+    shapes = {}
+    for entry in entries:
+        name, separator, extent = entry.rpartition("=")
+        if not separator or not name or not extent.isdecimal() or int(extent) < 1:
+            raise click.BadParameter(f"{entry!r} is not of the form name=N with N of 1 or more")
+        shapes[name] = int(extent)
+    return shapes
+
+
+def _parse_inputs(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> Inputs:
+    inputs = {}
+    for entry in entries:
+        name, separator, array = entry.partition("=")
+        array, layout = _split_layout(array)
+        if not separator or not name or not array:
+            raise click.BadParameter(f"{entry!r} is not of the form NAME=ARRAY or NAME=ARRAY:NHWC")
+        inputs[name] = (array, layout)
+    return inputs
+
+
+def parse_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    if not number.isdecimal():
+        raise click.BadParameter(f"{text!r} is not a number of bytes such as 163840, 160K or 8M")
+    return int(number) * _UNITS.get(unit, 1)
+
+
+_UNITS = {"K": 1024, "M": 1024 * 1024}
+
+
+def _split_layout(array: str) -> tuple[str, str]:
+    name, _, layout = array.rpartition(":")
+    return (name, layout) if layout in ("NCHW", "NHWC") else (array, "")
+
+
+def existing(kind: str) -> click.Path:
+    """A path that exists: a "file" or a "folder"."""
+    return click.Path(exists=True, dir_okay=kind == "folder", file_okay=kind == "file", path_type=Path)
+
+
+def progress(as_json: bool) -> Progress | None:
+    """What long work reports to: a counter on the terminal's last line, or nothing where nobody watches."""
+    if as_json or not sys.stderr.isatty():
+        return None
+
+    def tell(what: str, done: int, total: int) -> None:
+        click.echo(f"\r{what} {done}/{total}" + ("\n" if done >= total else ""), err=True, nl=False)
+
+    return tell
+
+
+def show(result: Mapping[str, Any], as_text: Callable[[Any], str], as_json: bool) -> None:
+    """Print a result for people or for programs."""
+    click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else as_text(result))

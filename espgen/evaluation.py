@@ -1,0 +1,87 @@
+"""Accuracy of a float model, its quantized form and its compiled component on one labelled set, in one table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from espgen import api
+from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
+from espgen.quantize.commands import evaluate_models
+from espgen.quantize.data import Preprocess
+from espgen.quantize.evaluate import Runner, integer_runner
+from espgen.verify.build import build_firmware, build_host
+from espgen.verify.component import Component
+from espgen.verify.device import Device
+from espgen.verify.host import HostModel
+from espgen.verify.link import open_serial
+from espgen.verify.simulator import Simulator
+
+
+def run(
+    float_model: Path | None,
+    quantized_model: Path | None,
+    data: str,
+    *,
+    component: Path | None = None,
+    places: Iterable[str] = (),
+    port: str | None = None,
+    preprocess: Preprocess | None = None,
+    limit: int | None = None,
+    integer: bool = True,
+    threads: int = 0,
+    progress: api.Progress | None = None,
+) -> dict[str, Any]:
+    """One row per model and place; agreement and error are relative to the first row.
+
+    `places` ("host", "sim") and `port` run the compiled `quantized_model`: `component`, or one compiled now. Raises
+    EspgenError where a place is asked for and there is no quantized model.
+    """
+    wanted = list(dict.fromkeys(places))
+    with ExitStack() as stack:
+        runners: dict[tuple[str, str], Runner] = {}
+        if wanted or port:
+            if quantized_model is None:
+                raise EspgenError("no quantized model to run", place="usage", hint="give the model that was compiled")
+            compiled = component or stack.enter_context(_compiled(quantized_model))
+            for place in wanted:
+                runners["component", place] = stack.enter_context(_runner(quantized_model, compiled, place, None))
+            if port:
+                runners["component", port] = stack.enter_context(_runner(quantized_model, compiled, "board", port))
+        return evaluate_models(
+            float_model,
+            quantized_model,
+            data,
+            preprocess=preprocess,
+            limit=limit,
+            integer=integer,
+            threads=threads,
+            runners=runners,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _compiled(model: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        api.compile(model, Path(folder) / "component")
+        yield Path(folder) / "component"
+
+
+@contextmanager
+def _runner(model: Path, folder: Path, place: str, port: str | None) -> Iterator[Runner]:
+    component, graph = Component.load(folder), api.component_graph(folder)
+    with ExitStack() as stack:
+        if place == "host":
+            host = stack.enter_context(HostModel(build_host(component.path)))
+
+            yield integer_runner(load_onnx(model), lambda feeds: host.run(feeds, keep="outputs"), graph)
+        else:
+            if port is None:
+                port = stack.enter_context(Simulator(build_firmware(component.path))).port
+            device = Device.connect(stack.enter_context(open_serial(port)), expected_hash=component.hash)
+            yield integer_runner(load_onnx(model), lambda feeds: device.run(feeds), graph)

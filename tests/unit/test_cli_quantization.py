@@ -1,0 +1,150 @@
+"""`espgen quantize` and `espgen evaluate`: what is parsed reaches the quantizer, and what it returns is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from espgen import cli, evaluation
+from espgen.errors import EspgenError
+from espgen.quantize import commands
+from espgen.quantize.commands import QuantizeOptions
+from espgen.quantize.data import Preprocess
+from espgen.report import text
+from espgen.resources import models_dir
+
+QUANTIZED = {
+    "model": "q.onnx", "record": "q.json", "scheme": "shift", "recipe": "default", "samples": 8, "seconds": 1.25,
+    "fidelity": {"error": 0.0123, "agreement": 0.75, "accuracy": 0.5, "float_accuracy": 0.625},
+    "reasons": ["because"], "trials": [], "int16": ["head"], "analysis": {}, "tables": "Graphwise error\n",
+}  # fmt: skip
+ROWS = [
+    {"model": "float", "place": "onnxruntime", "samples": 8, "top1": 0.5, "top5": 1.0, "agreement": None, "error": None},
+    {"model": "component", "place": "sim", "samples": 8, "top1": None, "top5": None, "agreement": 1.0, "error": 0.001},
+]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def stand_in(result: dict[str, Any]) -> Any:
+        def call(*positional: Any, **named: Any) -> dict[str, Any]:
+            seen.append((positional, named))
+            return result
+
+        return call
+
+    monkeypatch.setattr(commands, "quantize", stand_in(QUANTIZED))
+    monkeypatch.setattr(evaluation, "run", stand_in({"samples": 8, "rows": ROWS}))
+    return seen
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"")
+    return path
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+def test_without_options_the_quantizers_own_defaults_hold(calls: list[Any], model: Path) -> None:
+    assert run("quantize", model, "--data", "calib.npz", "-o", "q.onnx") == 0
+    positional, named = calls[0]
+    assert positional == (model, "calib.npz", Path("q.onnx"), QuantizeOptions())
+    assert (named["preprocess"], named["record_path"], named["report"]) == (None, None, None)
+
+
+def test_every_option_reaches_the_quantizer(calls: list[Any], model: Path) -> None:
+    given = QuantizeOptions(
+        scheme="esp-dl", recipe="auto", observer="kl", percentile=0.99, hist_percent=0.999, upsample_bins=16, equalize="0.5",
+        correction="own", rounding="nearest", margin=1.5, int16=("a*", "b"), skip=("se",), skip_as="float", fuse=False,
+        fuse_list=[("conv", "bn")], max_drop=0.5, budget=30.0, jobs=2, dask="tcp://h:1", threads=3, seed=7, limit=9,
+        layerwise=False, shapes={"n": 4},
+    )  # fmt: skip
+    options = (
+        "--scheme esp-dl --recipe auto --observer kl --percentile 0.99 --hist-percent 0.999 --upsample-bins 16 "
+        "--equalize 0.5 --correction own --rounding nearest --margin 1.5 --int16 a* --int16 b --skip se --skip-as float "
+        "--no-fuse --fuse-pair conv bn --max-drop 0.5 --budget 30 --jobs 2 --dask tcp://h:1 --threads 3 --seed 7 "
+        "--limit 9 --no-layerwise --shape n=4 --record r.json --report r.html"
+    )
+    assert run("quantize", model, "--data", "module:name", "-o", "q.onnx", *options.split()) == 0
+    positional, named = calls[0]
+    assert positional[1] == "module:name"
+    assert positional[3] == given
+    assert (named["record_path"], named["report"]) == (Path("r.json"), Path("r.html"))
+
+
+def test_preprocessing_is_made_of_what_is_given(calls: list[Any], model: Path) -> None:
+    options = ["--mean", "0.5,0.25", "--std", "2", "--divisor", "255", "--resize", "256"]
+    assert run("quantize", model, "--data", "images", "-o", "q.onnx", *options) == 0
+    assert calls[0][1]["preprocess"] == Preprocess(mean=(0.5, 0.25), std=(2.0,), divisor=255.0, resize=256)
+    assert run("evaluate", "--float", model, "--data", "images", "--divisor", "128") == 0
+    assert calls[1][1]["preprocess"] == Preprocess(divisor=128.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--data", "d.npz"],
+        ["--data", "d.npz", "-o", "q.onnx", "--scheme", "secret"],
+        ["--data", "d.npz", "-o", "q.onnx", "--mean", "a,b"],
+        ["--data", "d.npz", "-o", "q.onnx", "--divisor", "0"],
+        ["--data", "d.npz", "-o", "q.onnx", "--jobs", "0"],
+        ["--data", "d.npz", "-o", "q.onnx", "--max-drop", "-1"],
+    ],
+)
+def test_wrong_usage_exits_2(options: list[str], calls: list[Any], model: Path) -> None:
+    assert run("quantize", model, *options) == 2
+    assert not calls
+
+
+def test_the_result_is_printed_for_people_and_for_programs(
+    calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx") == 0
+    printed = capsys.readouterr().out
+    for piece in ("Graphwise error", "because", "int16 layers: head", "error 1.230 %", "agreement 75.00 %", "62.50 %"):
+        assert piece in printed
+    assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == QUANTIZED
+
+
+def test_evaluate_passes_places_and_prints_one_line_each(
+    calls: list[Any], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--on", "host", "--on", "sim", "--port", "/dev/ttyACM0", "--component", tmp_path, "--no-integer"]
+    assert run("evaluate", "--float", model, "--quantized", model, "--data", "t.npz", "--limit", 8, *places) == 0
+    positional, named = calls[0]
+    assert positional == (model, model, "t.npz")
+    assert (named["places"], named["port"], named["component"]) == (("host", "sim"), "/dev/ttyACM0", tmp_path)
+    assert (named["integer"], named["limit"], named["threads"]) == (False, 8, 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["float", "onnxruntime", "8", "50.00", "100.00", "-", "-"]
+    assert lines[3].split() == ["component", "sim", "8", "-", "-", "100.00", "0.10"]
+
+
+def test_a_place_without_a_quantized_model_is_refused() -> None:
+    with pytest.raises(EspgenError, match="no quantized model to run"):
+        evaluation.run(models_dir() / "digits_float.onnx", None, "x.npz", places=("host",))
+
+
+def test_the_compiled_component_agrees_with_the_integer_graph(tmp_path: Path) -> None:
+    quantized, data = models_dir() / "digits_int8_qdq.onnx", str(models_dir() / "digits_test.npz")
+    result = evaluation.run(models_dir() / "digits_float.onnx", quantized, data, places=("host",), limit=40)
+    assert [(row["model"], row["place"]) for row in result["rows"]] == [
+        ("float", "onnxruntime"), ("fake-quant", "onnxruntime"), ("integer", "numpy"), ("component", "host"),
+    ]  # fmt: skip
+    numpy_row, host_row = result["rows"][2:]
+    assert {**host_row, "model": "", "place": ""} == {**numpy_row, "model": "", "place": ""}
+    assert host_row["top1"] > 0.9
+    assert "component" in text.evaluation(result)
