@@ -4,6 +4,7 @@
     ("const", 0.5)                        a constant
     ("Mul", ("x",), ("Sigmoid", ("x",)))  an ONNX operator applied to expressions
     ("LeakyRelu", ("x",), 0.01)           attributes follow the operands, in the order of `ATTRIBUTES`
+    ("quantized", ("x",), 0.5, 3, 0, 127) rounded to scale * (integer - zero point) with integers from low to high
 
 Everything is evaluated in float64.
 """
@@ -137,11 +138,22 @@ def _evaluate(expression: Expression, x: Array) -> Array:
         return x
     if head == "const":
         return np.asarray(expression[1], np.float64)
+    if head == "quantized":
+        scale, zero_point, low, high = expression[2:]
+        steps = np.rint(np.nan_to_num(_evaluate(expression[1], x), posinf=1e30, neginf=-1e30) / scale)
+        return np.asarray((np.clip(steps + zero_point, low, high) - zero_point) * scale, np.float64)
     if head in BINARY:
         return BINARY[head](_evaluate(expression[1], x), _evaluate(expression[2], x))
     if head in UNARY:
         return UNARY[head](_evaluate(expression[1], x), *expression[2:])
     raise EspgenError(f"no elementwise function is called {head!r}", hint="replace it by operators ONNX defines")
+
+
+def substitute(expression: Expression, operand: Expression) -> Expression:
+    """The expression with `operand` in place of the variable."""
+    if expression == X:
+        return operand
+    return tuple(substitute(item, operand) if isinstance(item, tuple) else item for item in expression)
 
 
 def apply(op: str, operand: Expression, attrs: Mapping[str, Any]) -> Expression:

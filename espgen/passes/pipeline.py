@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espgen.ir import Graph, dump, verify
-from espgen.passes import absorb_qdq, fold_batch_norm, fuse_pad, lower, remove_identity
+from espgen.passes import absorb_qdq, fold_batch_norm, fold_requantize, fuse_functions, fuse_pad, lower, remove_identity
 
 Pass = Callable[[Graph], Graph]
 
@@ -15,6 +15,8 @@ PASSES: Sequence[tuple[str, Pass]] = (
     ("absorb_qdq", absorb_qdq.run),
     ("fuse_pad", fuse_pad.run),
     ("remove_identity", remove_identity.run),
+    ("fold_requantize", fold_requantize.run),
+    ("fuse_functions", fuse_functions.run),
     ("lower", lower.run),
 )
 
