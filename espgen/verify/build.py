@@ -24,6 +24,7 @@ _LOG = logging.getLogger(__name__)
 PARALLEL = 2
 SHOWN_LINES = 12
 BOARDS = ("simulator",)
+AGENT_LAYERS = 512  # what firmware/agent/runner.h has room for by default
 
 LANGUAGE = ("-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-Wall", "-Wextra")
 AGENT_UNITS = (
@@ -115,6 +116,7 @@ def build_firmware(
             "-ffp-contract=off",
             "-DESPGEN_FIRMWARE=1",
             *BOARD_FLAGS[board],
+            *table_sizes(component),
             *(f"-D{define}" for define in component.defines),
         ),
         link_flags=(
@@ -157,6 +159,15 @@ FIRMWARE_FLAGS = {
 FIRMWARE_LINK_FLAGS = {"gcc": ("-nostdlib", "-lgcc"), "zig": ("-nostdlib++", "-nostartfiles")}
 
 
+def table_sizes(component: Component) -> tuple[str, ...]:
+    """Definitions that give the agent larger tables where a model has more layers than they hold by default."""
+    kernels = component.manifest.get("kernels", ())
+    layers = len(kernels) if isinstance(kernels, list) else 0
+    if layers <= AGENT_LAYERS:
+        return ()
+    return (f"-DESPGEN_AGENT_LAYERS={layers}", f"-DESPGEN_AGENT_OUTPUTS={2 * layers}")
+
+
 def _host_recipe(component: Component, compiler: Compiler, sanitize: tuple[str, ...]) -> Recipe:
     if sanitize:
         checks = (f"-fsanitize={','.join(sanitize)}", "-fno-sanitize-recover=all")
@@ -175,6 +186,7 @@ def _host_recipe(component: Component, compiler: Compiler, sanitize: tuple[str, 
             "-fPIC",
             "-ffp-contract=off",
             "-DESPGEN_HOST=1",
+            *table_sizes(component),
             *(f"-D{define}" for define in component.defines),
         ),
         link_flags=link_flags,

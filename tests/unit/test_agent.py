@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -363,3 +364,12 @@ def test_a_firmware_that_traps_is_explained(tmp_path: Path) -> None:
     ):
         Device.connect(link).run({"x": toy_input(0)})
     assert error.value.exit_code == ENVIRONMENT
+
+
+def test_more_layers_than_tables_are_refused(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(TOY, tmp_path / "component"))
+    manifest = copy / "espgen_component.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "defines": ["ESPGEN_AGENT_LAYERS=2"]}))
+    with Link(AgentProcess(build_host_agent(copy)), timing=TIMING) as link:
+        device = Device.connect(link)
+        refused(ErrorCode.CAPACITY, lambda: device.run({"x": toy_input(0)}))

@@ -10,6 +10,7 @@ import pytest
 from toy_reference import TOY
 
 from espgen.errors import ENVIRONMENT, EspgenError
+from espgen.resources import firmware_dir
 from espgen.verify import build, cache, compilers
 from espgen.verify.component import Component
 from espgen.verify.toolchain import build_firmware, build_host, doctor, firmware_compilers, host_compilers
@@ -212,3 +213,13 @@ def test_a_cache_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch
     with pytest.raises(EspgenError, match="cannot be kept") as error:
         cache.cached("objects/thing", lambda place: place.write_bytes(b"x"))
     assert error.value.exit_code == ENVIRONMENT and "ESPGEN_CACHE" in (error.value.hint or "")
+
+
+def test_large_models_get_larger_tables(toy: Path) -> None:
+    manifest = toy / "espgen_component.json"
+    plain = json.loads(manifest.read_text())
+    for layers, expected in ((512, ()), (700, ("-DESPGEN_AGENT_LAYERS=700", "-DESPGEN_AGENT_OUTPUTS=1400"))):
+        manifest.write_text(json.dumps({**plain, "kernels": [{}] * layers}))
+        assert build.table_sizes(Component.load(toy)) == expected
+    header = (firmware_dir() / "agent" / "runner.h").read_text()
+    assert f"#define ESPGEN_AGENT_LAYERS {build.AGENT_LAYERS}\n" in header
