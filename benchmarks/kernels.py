@@ -25,7 +25,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "ops"))
 from pie_conv_cases import random_case
 from pie_harness import run_calls
 
-CONVOLUTIONS: dict[str, tuple[dict[str, Any], int | None, int | None]] = {
+from espgen.codegen.pie.depthwise import depthwise_kernel
+
+_DEPTHWISE = {"kernel": (3, 3), "depthwise": True}
+
+LAYERS: dict[str, tuple[dict[str, Any], int | None, int | None]] = {
     "conv1x1 20x20 16->32": ({"channels": 16, "outputs": 32, "size": (20, 20)}, 44_005, 19_783),
     "conv1x1 28x28 32->192 ReLU": ({"channels": 32, "outputs": 192, "size": (28, 28), "low": 0}, 516_796, 390_249),
     "conv1x1 14x14 64->384 ReLU": ({"channels": 64, "outputs": 384, "size": (14, 14), "low": 0}, 410_802, 357_429),
@@ -43,6 +47,10 @@ CONVOLUTIONS: dict[str, tuple[dict[str, Any], int | None, int | None]] = {
     ),
     "conv3x3 8x8 64->64": ({"kernel": (3, 3), "channels": 64, "outputs": 64, "size": (8, 8)}, None, None),
     "conv3x3 19x23 22->33": ({"kernel": (3, 3), "channels": 22, "outputs": 33, "size": (19, 23)}, 588_703, None),
+    "dw3x3 28x28x192": (_DEPTHWISE | {"channels": 192, "size": (28, 28)}, 349_448, 213_247),
+    "dw3x3 s2 112x112x96": (_DEPTHWISE | {"channels": 96, "size": (56, 56), "stride": (2, 2)}, 703_636, 420_133),
+    "dw3x3 25x5x64": (_DEPTHWISE | {"channels": 64, "size": (25, 5)}, None, None),
+    "dw3x3 25x5x64 scale": (_DEPTHWISE | {"channels": 64, "size": (25, 5), "requant": "scale"}, None, None),
     "dense 1280->1000": ({"channels": 1280, "outputs": 1000, "size": (1, 1)}, None, None),
     "conv1x1 20x20 16->32 scale": ({"channels": 16, "outputs": 32, "size": (20, 20), "requant": "scale"}, None, 46_988),
     "conv1x1 14x14 64->384 scale": ({"channels": 64, "outputs": 384, "size": (14, 14), "requant": "scale"}, None, 517_370),
@@ -58,7 +66,7 @@ CONVOLUTIONS: dict[str, tuple[dict[str, Any], int | None, int | None]] = {
         None,
     ),
 }
-"""Layer -> (arguments of random_case, ESP-DL cycles, prototype cycles); None where nobody measured it."""
+"""Layer -> (arguments of random_case, ESP-DL cycles, prototype cycles); None: nobody measured it."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +91,13 @@ def measure() -> list[Row]:
     """Run every layer; raises AssertionError where an output differs from numpy's."""
     rng = np.random.default_rng(5)
     rows = []
-    for name, (arguments, espdl, prototype) in CONVOLUTIONS.items():
-        case = random_case(rng, **arguments)
-        kernel = case.kernel()
+    for name, (arguments, espdl, prototype) in LAYERS.items():
+        given = dict(arguments)
+        depthwise = given.pop("depthwise", False)
+        if depthwise:
+            given |= {"outputs": given["channels"], "groups": given["channels"]}
+        case = random_case(rng, **given)
+        kernel = depthwise_kernel(case.spec) if depthwise else case.kernel()
         with tempfile.TemporaryDirectory() as folder:
             (outcome,) = run_calls([kernel.assembly], [case.call(kernel)], Path(folder))
         case.check(outcome, kernel)
