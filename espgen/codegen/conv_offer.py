@@ -12,7 +12,7 @@ from espgen.codegen.pie.conv import conv_kernel, supports
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.tiles import row_tiles
 from espgen.ir import DType, Graph, Node
-from espgen.ops.base import PADDING_ROW, RowTable, Storage
+from espgen.ops.base import PADDING_ROW, RowTable, Storage, bounds
 from espgen.ops.conv2d import accumulator_bounds, folded_bias, image_shape, input_rows, weight_zero_points
 from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
 
@@ -102,8 +102,8 @@ def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpe
         groups=attrs["groups"],
         weight_zero=int(points[0]) if len(points) else 0,
         zero_point=result.zero_point,
-        low=attrs["low"],
-        high=attrs["high"],
+        low=bounds(node, graph)[0],
+        high=bounds(node, graph)[1],
         bound=None if len(points) and points[0] else int(accumulator_bounds(node, graph).max()),
     )
 

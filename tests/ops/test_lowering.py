@@ -143,7 +143,9 @@ MODELS: dict[str, Model] = {
     "conv_transpose_1d": Model("ConvTranspose", ((1, 6, 9),), (0.2, 5), {"strides": [2]}, (real(6, 4, 4),)),
     "add_int16": Model("Add", (IMAGE, IMAGE), (0.0005, 0), dtype="int16", input=(0.0004, 0)),
     "mul_int16": Model("Mul", (IMAGE, IMAGE), (0.003, 0), dtype="int16", input=(0.0004, 0)),
-    "leaky_relu_int16_zero_point": Model("LeakyRelu", (IMAGE,), (0.0004, 5), {"alpha": 0.137}, dtype="int16", input=(0.0004, 100)),
+    "leaky_relu_int16_zero_point": Model(
+        "LeakyRelu", (IMAGE,), (0.0004, 5), {"alpha": 0.137}, dtype="int16", input=(0.0004, 100)
+    ),
     "leaky_relu_int16": Model("LeakyRelu", (IMAGE,), (0.0004, 0), {"alpha": 0.125}, dtype="int16", input=(0.0004, 0)),
     "average_pool_int16": Model("AveragePool", (IMAGE,), (0.0005, 0), {"kernel_shape": [2, 2]}, dtype="int16", input=(0.0004, 0)),
     "softmax_int16": Model("Softmax", ((3, 10),), (2.0**-15, 0), dtype="int16", input=(0.0004, 0)),
