@@ -319,6 +319,8 @@ def _ports(graph: Graph, names: Sequence[str], numbers: Mapping[str, int], prefi
                 low=max(value.dtype.minimum, -(2**31) + 1),
                 high=min(value.dtype.maximum, 2**31 - 1),
                 tensor=numbers[name],
+                is_image=value.layout == "NHWC" and value.shape[0] == 1 and value.shape[3] in (1, 3),
+                channels=value.shape[-1] if value.shape else 1,
             )
         )
     return tuple(ports)

@@ -25,6 +25,8 @@ _TEMPLATES = {
     "include/{model}.h": "model/model.h.j2",
     "src/{model}_layers.h": "model/layers.h.j2",
     "src/{model}.cpp": "model/model.cpp.j2",
+    "include/{model}_io.h": "prepost/io.h.j2",
+    "src/{model}_io.cpp": "prepost/io.cpp.j2",
     "CMakeLists.txt": "project/CMakeLists.txt.j2",
     "idf_component.yml": "project/idf_component.yml.j2",
 }
@@ -66,7 +68,7 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
         _write(folder / chip_sources[-1], assembly_file([text]).encode())
     if component.assembly:
         _write(folder / "src" / MACRO_FILE_NAME, macro_file().encode())
-    shared = [f"src/{model}.cpp"]
+    shared = [f"src/{model}.cpp", f"src/{model}_io.cpp"]
     if not host_sources:
         shared, chip_sources = shared + chip_sources, []
     view = replace(component.view, sources=tuple(shared + chip_sources))

@@ -128,6 +128,8 @@ class PortView:
     low: int
     high: int
     tensor: int
+    is_image: bool
+    channels: int
 
 
 @dataclass(frozen=True)

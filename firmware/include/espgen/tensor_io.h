@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "espgen/model.h"
+#include "espgen/real.h"
 
 namespace espgen {
 
@@ -28,6 +29,33 @@ inline void read_tensor(const Tensor& tensor, void* packed) {
     for (uint32_t pixel = 0; pixel < tensor.pixels; ++pixel) {
       memcpy(target, tensor_pixel(tensor, row, pixel), tensor.pixel_bytes);
       target += tensor.pixel_bytes;
+    }
+  }
+}
+
+// Real values in the tensor's logical order to its integers.
+template <typename T>
+inline void write_real(const Tensor& tensor, const float* real, float scale, int32_t zero_point,
+                       int32_t low, int32_t high) {
+  for (uint32_t row = 0; row < tensor.rows; ++row) {
+    for (uint32_t pixel = 0; pixel < tensor.pixels; ++pixel) {
+      T* values = reinterpret_cast<T*>(tensor_pixel(tensor, row, pixel));
+      for (uint32_t i = 0; i < tensor.pixel_bytes / sizeof(T); ++i) {
+        values[i] = static_cast<T>(quantize_real(*real++, scale, zero_point, low, high));
+      }
+    }
+  }
+}
+
+// The tensor's integers as real values, in its logical order.
+template <typename T>
+inline void read_real(const Tensor& tensor, float* real, float scale, int32_t zero_point) {
+  for (uint32_t row = 0; row < tensor.rows; ++row) {
+    for (uint32_t pixel = 0; pixel < tensor.pixels; ++pixel) {
+      const T* values = reinterpret_cast<const T*>(tensor_pixel(tensor, row, pixel));
+      for (uint32_t i = 0; i < tensor.pixel_bytes / sizeof(T); ++i) {
+        *real++ = scale * static_cast<float>(static_cast<int32_t>(values[i]) - zero_point);
+      }
     }
   }
 }
