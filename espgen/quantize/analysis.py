@@ -97,8 +97,8 @@ def analyse(model: QuantizedModel, data: Mapping[str, np.ndarray], layerwise: bo
 
 
 def single_layer(model: QuantizedModel, unit: Unit) -> QuantizedModel:
-    """The model with only one layer quantized: its input, weights, bias and output."""
-    kept = {unit.node.inputs[0], *unit_outputs(unit)}
+    """The model with only one layer quantized: its inputs, weights, bias and output."""
+    kept = {*unit.node.inputs, *unit_outputs(unit)}
     return replace(
         model,
         activations={name: quant for name, quant in model.activations.items() if name in kept},

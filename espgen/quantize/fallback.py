@@ -17,7 +17,7 @@ from espgen.quantize.prepare import Calibrated, calibrate
 from espgen.quantize.runtime import graph_session
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
-from espgen.quantize.units import is_product, split_units
+from espgen.quantize.units import FIXED_RANGE, PASSIVE, split_units
 
 Costs = Callable[[str], tuple[float, float]]
 """Node name -> (cycles in int8, cycles in higher precision)."""
@@ -166,7 +166,10 @@ def accuracy_fallback(graph: Graph, calibration: Mapping[str, np.ndarray], evalu
 
 def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str, np.ndarray], settings: Settings,
                 sensitivity: str, costs: Costs | None = None) -> list[Ranking]:  # fmt: skip
-    """Layers with weights, the most sensitive first: each one quantized alone, measured at the logits."""
+    """Layers that compute, the most sensitive first: each one quantized alone, measured at the logits.
+
+    Sums and the like count as layers too: in residual networks they carry the outliers.
+    """
     graph = calibrated.graph
     few = {name: array[:16] for name, array in data.items()}
     name = judged_values(graph)[0]
@@ -174,7 +177,7 @@ def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str
     real = graph_session(graph, names, settings.threads, 8).run(few)[name].reshape(-1).astype(np.float64)
     found = []
     for unit in split_units(graph):
-        if not is_product(graph, unit.node) or unit.name not in model.layers:
+        if unit.node.op in PASSIVE or unit.node.op in FIXED_RANGE or unit.name in settings.float_nodes:
             continue
         results = run_quantized(single_layer(model, unit), few, settings.threads, extra=[name])
         noisy = results[name].reshape(-1).astype(np.float64)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from espgen.errors import EspgenError, environment_error
@@ -13,6 +14,14 @@ from espgen.errors import EspgenError, environment_error
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 _worker_task: Any = None
+
+
+def _rebuild(data: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(data)
+
+
+# Graphs hold read-only views of dicts, which pickle does not know.
+copyreg.pickle(MappingProxyType, lambda view: (_rebuild, (dict(view),)))
 
 
 def _install(task: Any) -> None:
@@ -69,11 +78,12 @@ def _apply(task: Callable[[Any], Any], argument: Any) -> Any:
 
 def _client(address: str) -> Any:
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise environment_error("--dask needs distributed", hint="pip install 'espgen[dask]'") from error
     try:
-        return Client(address, timeout="10s", set_as_default=False)
+        make_client: Any = distributed.Client
+        return make_client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise environment_error(
             f"no Dask scheduler answers: {error}", place=f"--dask {address}", hint="start one with `dask scheduler`"
