@@ -40,9 +40,10 @@ class Scale:
     t = clip(acc, -2^(15+split), 2^(15+split) - 1);  R = rne((upper * high[c] + lower * low[c]) / 2^shift[c]) with
     split >  0: upper = t >> split, lower = t mod 2^split;   high ~ ratio * 2^(shift + split), low ~ ratio * 2^shift
     split <= 0: upper = t * 2^-split, lower = t;             high * 2^-split + low ~ ratio * 2^shift
-    and 2^14 - 1 <= high < 2^15, 0 <= low < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates and one rounding shift
-    compute it exactly in vector code (espgen/codegen/pie/). `split` is one per node: the saturation of t lies outside the
-    output range of every channel, or outside of what the accumulators can reach. A channel that can only give 0 has high = low = shift = 0.
+    and 2^14 - 1 <= high < 2^15, 0 <= low < 2^15. Every factor fits 16 signed bits, so two 16-bit multiply-accumulates
+    and one rounding shift compute it exactly in vector code (espgen/codegen/pie/). `split` is one per node: the
+    saturation of t lies outside the output range of every channel, or outside of what the accumulators can reach.
+    A channel that can only give 0 has high = low = shift = 0.
     """
 
     split: int
@@ -176,7 +177,9 @@ def _choose_scale(ratios: Sequence[float], bounds: Sequence[int], node: str | No
         one_high, one_low, amount = _factors(ratio, split)
         if amount < 0:
             raise _too_large(ratio, node)
-        high.append(one_high), low.append(one_low), shift.append(amount)
+        high.append(one_high)
+        low.append(one_low)
+        shift.append(amount)
     return Scale(split, tuple(high), tuple(low), tuple(shift))
 
 

@@ -97,7 +97,7 @@ class Views:
         if len(shape) - 1 == axis:
             offset = start * outer.item
             storage = replace(inner, pixel_pitch=outer.pixel_pitch, row_pitch=outer.row_pitch, shared_gaps=True)
-            vectors = (offset, inner.channels * inner.item, outer.pixel_pitch)
+            vectors = [offset, inner.channels * inner.item, outer.pixel_pitch]
         else:
             if any(extent != 1 for extent in shape[:axis]) or not outer.dense or not inner.dense:
                 return None
@@ -105,7 +105,7 @@ class Views:
             for extent in shape[axis + 1 : -1]:
                 below *= extent
             offset, storage = start * below * pixel, inner
-            vectors = (offset,)
+            vectors = [offset]
         multiple = max(self.multiples.get(part, 1), self.multiples.get(whole, 1))
         if multiple > 1 and any(size % max(multiple, _VECTOR) for size in vectors):
             return None
