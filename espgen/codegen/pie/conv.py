@@ -44,10 +44,21 @@ def fold_weight_zero(spec: ConvSpec) -> tuple[np.ndarray, int]:
 
 
 def accumulator_bound(spec: ConvSpec) -> int:
-    """Largest |accumulator| for any input of the type, over all channels."""
+    """Largest |sum| in any order of summation, for any input of the type, over all channels."""
     largest = 1 << (8 * spec.element_bytes - 1)
     magnitude = np.abs(spec.weights.astype(np.int64) - spec.weight_zero).sum(axis=(1, 2, 3)) * largest
     return int((magnitude + np.abs(np.asarray(spec.bias, np.int64))).max())
+
+
+def accumulator_reach(spec: ConvSpec) -> int:
+    """Largest |accumulator| that can be left when all is summed, for any input of the type, over all channels."""
+    weights = spec.weights.astype(np.int64) - spec.weight_zero
+    least, most = -(1 << (8 * spec.element_bytes - 1)), (1 << (8 * spec.element_bytes - 1)) - 1
+    positive, negative = (np.maximum(sign * weights, 0).sum(axis=(1, 2, 3)) for sign in (1, -1))
+    bias = np.asarray(spec.bias, np.int64)
+    high = bias + positive * most - negative * least
+    low = bias + positive * least - negative * most
+    return int(max(high.max(), -low.min()))
 
 
 def supports(spec: ConvSpec) -> str | None:
@@ -77,8 +88,8 @@ class _Plan:
             raise Unsupported("output channels are no multiple of the groups")
         if isinstance(spec.requant, arith.WideScale) and size == 1:
             raise Unsupported("WideScale is for wider outputs")
-        self.bound = accumulator_bound(spec) if spec.bound is None else spec.bound
-        if max(self.bound, accumulator_bound(spec), self._raw_bound()) >= 2 ** (31 if size == 1 else 62):
+        self.bound = min(accumulator_reach(spec), *(() if spec.bound is None else (spec.bound,)), 2**62)
+        if max(accumulator_bound(spec), self._raw_bound()) >= 2 ** (31 if size == 1 else 62):
             raise Unsupported("accumulators may leave 32 bits")
         self.weight_zero = spec.weight_zero
         self.blocks = blocks(spec.weights, spec.groups, spec.lanes)

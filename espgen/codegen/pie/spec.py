@@ -22,7 +22,7 @@ class ConvSpec:
         out_width: output pixels per row.
         in_pitch: bytes from one input pixel to the next.
         out_pitch: bytes from one output pixel to the next.
-        bound: largest |accumulator| that can occur, any channel.
+        bound: largest |accumulator| that can be left after all sums, any channel; None: found from the weights.
         element_bytes: 1 for int8 activations, 2 for int16 ones (low and high are to be given then).
     """
 
