@@ -1,4 +1,4 @@
-"""All operators in one generated component: row tables, constants and halos as the planner lays them out, on the host."""
+"""All operators in generated components: row tables, constants and halos as planned, on the host and simulated."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from operators import WITH_KERNEL, cases_of, input_arrays
 
+from espgen import api
 from espgen.codegen.build import Options, generate
 from espgen.interpret import run_layers
 from espgen.ir import Graph, Node, Value, verify
 from espgen.verify.build import build_host
 from espgen.verify.compare import Comparison, compare_host
 from espgen.verify.host import HostModel
+
+SIMULATED_PARTS = 6
+"""Enough that the description of a part's inputs fits a frame of the protocol."""
 
 
 def renamed(graph: Graph, prefix: str) -> Graph:
@@ -61,3 +65,14 @@ def test_component_of_all_cases(part: int, tmp_path: Path) -> None:
     assert set(outputs) == set(graph.outputs)
     for name, data in outputs.items():
         np.testing.assert_array_equal(data, wanted[name], name)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("part", range(SIMULATED_PARTS))
+def test_simulated_component(part: int, tmp_path: Path) -> None:
+    """The same in the P4 simulator, with the vector kernels that are chosen there."""
+    graphs = [renamed(case.graph, f"{name}_{case.name}") for name in WITH_KERNEL for case in cases_of(name)]
+    generate(merged(graphs[part::SIMULATED_PARTS]), tmp_path, options=Options(), name="all_operators", extra={})
+    report = api.verify(tmp_path, target="sim", limit=1)
+    assert report["equal"] and report["samples"] == 1
+    assert all(layer["equal"] for layer in report["layers"]) and len(report["layers"]) > 10
