@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from espgen.codegen.calls import Call, NodePlan, padding_bytes
 from espgen.codegen.offers import Offer, Refusal
 from espgen.codegen.pie.conv import conv_kernel, supports
@@ -18,6 +16,7 @@ from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
 
 KERNEL = "pie conv"
 LANES = 16
+"""Bytes of a vector."""
 _NARROW_CHANNELS = 8
 
 
@@ -25,7 +24,7 @@ def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
     """A PIE convolution for a conv2d node, or why there is none."""
     if node.op != "conv2d" or is_depthwise(node, graph):
         return None
-    reason = refusal(node, graph)
+    reason = refusal(node, graph, (DType.INT8, DType.INT16))
     if reason is not None:
         return Refusal(KERNEL, reason)
     needs = storage_needs(node, graph)
@@ -45,25 +44,19 @@ def is_depthwise(node: Node, graph: Graph) -> bool:
     return bool(node.attrs["groups"] == weights[0] > 1 and weights[3] == 1)
 
 
-def refusal(node: Node, graph: Graph) -> str | None:
-    """Why a conv2d node has no 8-bit PIE kernel of any family, or None."""
-    for name in (node.inputs[0], node.inputs[1], node.outputs[0]):
-        if graph.value(name).dtype is not DType.INT8:
-            return f"{name} is {graph.value(name).dtype.value}"
+def refusal(node: Node, graph: Graph, types: tuple[DType, ...] = (DType.INT8,)) -> str | None:
+    """Why a conv2d node has no PIE kernel of any family for activations of `types`, or None."""
+    source, weights, result = (graph.value(name).dtype for name in (node.inputs[0], node.inputs[1], node.outputs[0]))
+    if source is not result or source not in types:
+        return f"{source.value} to {result.value}"
+    if weights not in (DType.INT8, source):
+        return f"{weights.value} weights for {source.value} activations"
     if node.attrs["requant"] is None:
         return "raw accumulators as output"
     points = set(weight_zero_points(node, graph).tolist())
     if len(points) > 1:
         return "a different weight zero point per channel"
-    if node.attrs["groups"] > 1 and not is_depthwise(node, graph) and not _differences_fit(node, graph):
-        return "grouped, and weights minus their zero point leave 8 bits"
     return None
-
-
-def _differences_fit(node: Node, graph: Graph) -> bool:
-    """Whether weights minus their zero point are 8-bit weights without one."""
-    shifted = graph.constants[node.inputs[1]].astype(np.int64) - int(weight_zero_points(node, graph)[0])
-    return bool(shifted.min() >= -128 and shifted.max() <= 127)
 
 
 def storage_needs(node: Node, graph: Graph) -> dict[str, StorageNeed]:
@@ -89,7 +82,7 @@ def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpe
     attrs = node.attrs
     points = weight_zero_points(node, graph)
     return ConvSpec(
-        weights=np.asarray(graph.constants[node.inputs[1]], np.int8),
+        weights=graph.constants[node.inputs[1]],
         bias=folded_bias(node, graph),
         requant=attrs["requant"],
         out_width=image_shape(result.shape)[2],
@@ -104,7 +97,8 @@ def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpe
         zero_point=result.zero_point,
         low=bounds(node, graph)[0],
         high=bounds(node, graph)[1],
-        bound=None if len(points) and points[0] else int(accumulator_bounds(node, graph).max()),
+        bound=int(accumulator_bounds(node, graph).max()),
+        element_bytes=result.dtype.size,
     )
 
 
@@ -124,7 +118,7 @@ def build(
         out_row_bytes=storages[result.name].row_pitch,
         overlap_bytes=storages[source.name].row_pitch * max(0, kernel_h - node.attrs["strides"][0]),
         weight_bytes=len(kernel.params),
-        blocks=-(-image_shape(result.shape)[3] // LANES),
+        blocks=-(-image_shape(result.shape)[3] * result.dtype.size // LANES),
     )
     calls = []
     for image in range(batch):

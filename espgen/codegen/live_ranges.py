@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from espgen.codegen.views import BufferView, StepView
 from espgen.ir import Graph
-from espgen.schedule.memory import OVERREAD, MemoryMap
+from espgen.schedule.memory import MemoryMap
 
 # In the order of the model's arena table.
 _TIERS = ("internal", "psram")
@@ -35,7 +35,7 @@ def live_ranges(
                 name=buffer.name,
                 arena=arenas[place.tier],
                 offset=place.offset,
-                bytes=buffer.size - (OVERREAD if buffer.name in graph.values else 0),
+                bytes=buffer.size,
                 first=min(used) if used and buffer.first > 0 else 0,
                 last=max(used) if used and buffer.last < len(graph.nodes) - 1 else len(steps) - 1,
             )

@@ -13,8 +13,8 @@ from espgen.schedule.planner import plan
 from espgen.schedule.proof import prove
 from espgen.schedule.storage import StoragePlan
 
-OVERREAD = 16
-"""Readable bytes behind every buffer: vector loads may reach past the last element."""
+OVERREAD = 64
+"""Readable bytes behind an arena: vector loads may reach past a buffer's last element (inside the arena: into a neighbour)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def plan_memory(
     """
     steps = [_step(graph, node_index, storage, scratch) for node_index in range(len(graph.nodes))]
     roots = {name for name in storage.storages if name not in storage.views}
-    sizes = {name: storage.storages[name].nbytes + OVERREAD for name in roots}
+    sizes = {name: storage.storages[name].nbytes for name in roots}
     aliases = {name: storage.root(name)[0] for name in storage.views}
     buffers = liveness(steps, sizes, inputs=graph.inputs, outputs=graph.outputs, aliases=aliases)
     result = plan(buffers, tiers)
