@@ -40,11 +40,25 @@ def test_layers_agree_with_onnxruntime(model: ReferenceModel) -> None:
     oracle = LayerOracle(str(model.path), graph)
     different: dict[str, list[float]] = {}
     for sample in dataset(model, graph, 2):
-        for tensor, (largest, share) in oracle.compare(run_layers(graph, sample)).items():
+        values = run_layers(graph, sample)
+        ties = mean_ties(graph, values)
+        for tensor, (largest, share) in oracle.compare(values).items():
             assert largest <= (0 if model.exact else 1), (tensor, largest, share)
-            different.setdefault(tensor, []).append(share)
+            different.setdefault(tensor, []).append(max(0.0, share - ties.get(tensor, 0.0)))
     assert len(different) >= len([node for node in graph.nodes if node.op == "conv2d"]) - 1
     assert all(np.mean(shares) < 0.005 for shares in different.values()), different
+
+
+def mean_ties(graph: Graph, values: dict[str, Array]) -> dict[str, float]:
+    """Share of exact ties of each mean: float32 breaks them by the noise of its own sum, so it is no oracle there."""
+    shares = {}
+    for node in graph.nodes:
+        if node.op == "reduce_mean":
+            ratio, source = node.attrs["ratio"], node.inputs[0]
+            centred = values[source].astype(np.int64) - graph.value(source).zero_point
+            rest = centred.sum(axis=tuple(node.attrs["axes"])) * ratio.numerator % ratio.denominator
+            shares[node.outputs[0]] = float(np.mean(2 * rest == ratio.denominator))
+    return shares
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_ids)
@@ -57,14 +71,14 @@ def test_host_component_equals_the_interpreter(model: ReferenceModel, tmp_path: 
     assert verdict["samples"] == 2
 
 
-@pytest.mark.parametrize("model", MODELS[:2], ids=_ids)
-def test_accuracy_on_part_of_the_data(model: ReferenceModel) -> None:
+@pytest.mark.parametrize(("model", "agreement"), [(MODELS[0], 0.98), (MODELS[1], 0.90)], ids=["kws", "resnet8"])
+def test_top1_agrees_with_onnxruntime_on_part_of_the_data(model: ReferenceModel, agreement: float) -> None:
+    """TFLite and onnxruntime themselves agree on 99.4 % (KWS) and 95.4 % (ResNet-8) of the whole data."""
     graph = integer_graph(model)
     data = dataset(model, graph, 60)
     reference = np.load(str(model.path.parent / ("kws01_500.npz" if model.name == "kws" else "cifar10_500.npz")))
     theirs = reference["ort_qdq_out_int8"][:60].argmax(1)
-    ours = _top1(graph, data)
-    assert np.mean(ours == theirs) >= 0.98
+    assert np.mean(_top1(graph, data) == theirs) >= agreement
 
 
 def _top1(graph: Graph, data: Dataset) -> Array:
@@ -82,6 +96,29 @@ def test_accuracy_on_all_data(model: ReferenceModel) -> None:
     assert accuracy >= model.top1 - 0.4, accuracy
 
 
-def summary(verdict: dict[str, Any]) -> str:
-    """One line for a report."""
-    return f"{verdict['samples']} samples, {len(verdict['layers'])} layers, equal: {verdict['equal']}"
+@pytest.mark.parametrize("model", MODELS, ids=_ids)
+def test_simulator_equals_the_interpreter(model: ReferenceModel, tmp_path: Path) -> None:
+    verdict = _verify_in_simulator(model, tmp_path, 1)
+    assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
+
+
+@PROVE
+@pytest.mark.parametrize("model", MODELS, ids=_ids)
+def test_simulator_equals_the_interpreter_on_many_inputs(model: ReferenceModel, tmp_path: Path) -> None:
+    verdict = _verify_in_simulator(model, tmp_path, 500 if model.name == "kws" else 20)
+    assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
+
+
+def _verify_in_simulator(model: ReferenceModel, folder: Path, count: int) -> dict[str, Any]:
+    graph = integer_graph(model)
+    component = api.Component.load(api.compile(model.path, folder / "component")["component"])
+    return api._verify_device(component, graph, dataset(model, graph, count), None, None)
+
+
+@PROVE
+@pytest.mark.parametrize("model", MODELS, ids=_ids)
+def test_host_equals_the_interpreter_on_all_data(model: ReferenceModel, tmp_path: Path) -> None:
+    graph = integer_graph(model)
+    component = api.Component.load(api.compile(model.path, tmp_path / "component")["component"])
+    verdict = api._verify_host(component, graph, dataset(model, graph, None), None)
+    assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
