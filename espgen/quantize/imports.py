@@ -1,0 +1,271 @@
+"""Models and scales from elsewhere: QDQ and quantization-aware trained models, AMCT records, ESP-PPQ's .json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espgen.errors import EspgenError
+from espgen.ir import DType, Graph, Node, QuantParams, Value, constant_value
+from espgen.quantize import amct_record
+from espgen.quantize.fold import fold
+from espgen.quantize.model import LayerQuant, QuantizedModel, Scheme, TensorQuant
+from espgen.quantize.patches import weight_matrix, weight_tensor
+from espgen.quantize.pipeline import Fidelity, compare_outputs, run_float, run_quantized
+from espgen.quantize.prepare import Calibrated, Prepared, unit_outputs
+from espgen.quantize.rounding import nearest
+from espgen.quantize.scales import LEAST_SCALE, least_output_scale, tensor_quant
+from espgen.quantize.sequential import quantize_layers, with_bias
+from espgen.quantize.settings import Settings
+from espgen.quantize.statistics import Progress
+from espgen.quantize.units import PASSIVE, is_product, output_channels, split_units
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """A QDQ model taken apart: the float graph with dequantized constants, grids by value, weight scales by node."""
+
+    graph: Graph
+    grids: Mapping[str, TensorQuant]
+    weight_scales: Mapping[str, np.ndarray]
+
+
+def strip_qdq(graph: Graph) -> Stripped:
+    """Take QuantizeLinear and DequantizeLinear out of a source graph.
+
+    uint8 tensors become int8 with the zero point 128 lower. Raises EspgenError for a model without Q/DQ.
+    """
+    quantized: dict[str, str] = {}
+    renamed: dict[str, str] = {}
+    grids: dict[str, TensorQuant] = {}
+    constants: dict[str, np.ndarray] = {}
+    values: list[Value] = []
+    scales: dict[str, np.ndarray] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        quant = node.attrs.get("quant")
+        if node.op == "QuantizeLinear" and isinstance(quant, QuantParams):
+            source = renamed.get(node.inputs[0], node.inputs[0])
+            quantized[node.outputs[0]] = source
+            if quant.per_tensor:
+                grids.setdefault(source, _grid(quant, graph.value(node.outputs[0]).dtype))
+        elif node.op == "DequantizeLinear" and isinstance(quant, QuantParams):
+            data = graph.constant(node.inputs[0])
+            if data is None:
+                renamed[node.outputs[0]] = quantized.get(node.inputs[0], node.inputs[0])
+                continue
+            constants[node.outputs[0]] = _dequantized(data, quant)
+            values.append(constant_value(node.outputs[0], constants[node.outputs[0]]))
+            scales[node.outputs[0]] = np.asarray(quant.scale, np.float32)
+        else:
+            nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
+    if not grids:
+        raise EspgenError("the model holds no QuantizeLinear", place=graph.name, hint="use `espgen quantize` with calibration data")
+    back = {source: name for name, source in renamed.items() if name in graph.outputs}
+    nodes = [replace(node, outputs=tuple(back.get(name, name) for name in node.outputs)) for node in nodes]
+    nodes = [replace(node, inputs=tuple(back.get(name, name) for name in node.inputs)) for node in nodes]
+    grids = {back.get(name, name): grid for name, grid in grids.items()}
+    values += [replace(graph.value(source), name=name) for source, name in back.items()]
+    stripped = graph.updated(nodes=nodes, values=values, constants=constants)
+    by_node = {
+        node.name: np.broadcast_to(scales[node.inputs[1]], (output_channels(stripped, node)[1],))
+        for node in stripped.nodes
+        if is_product(stripped, node) and node.inputs[1] in scales
+    }
+    return Stripped(stripped, grids, by_node)
+
+
+def _grid(quant: QuantParams, dtype: DType) -> TensorQuant:
+    bits = 16 if dtype in (DType.INT16, DType.UINT16) else 8
+    offset = 1 << (bits - 1) if dtype in (DType.UINT8, DType.UINT16) else 0
+    return TensorQuant(float(np.float32(quant.scale[0])), quant.zero_point[0] - offset, bits)
+
+
+def _dequantized(data: np.ndarray, quant: QuantParams) -> np.ndarray:
+    shape = [1] * data.ndim
+    if quant.axis is not None:
+        shape[quant.axis] = -1
+    scale = np.asarray(quant.scale, np.float64).reshape(shape if quant.axis is not None else ())
+    zero = np.asarray(quant.zero_point, np.float64).reshape(shape if quant.axis is not None else ())
+    return np.asarray((data.astype(np.float64) - zero) * scale, np.float32)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted model, and how near it is to the model it came from; gap: largest change of a top probability."""
+
+    model: QuantizedModel
+    fidelity: Fidelity
+    gap: float
+    notes: tuple[str, ...]
+
+
+def convert_qdq(graph: Graph, original: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray], settings: Settings,
+                progress: Progress | None = None) -> Conversion:  # fmt: skip
+    """A quantized or quantization-aware trained model on the grids of another scheme.
+
+    original: the outputs of the model itself on `data` (float32 [samples, ...]), under onnxruntime. `affine` keeps
+    activation grids and weight scales; `shift` keeps activation grids (zero points made even) and rounds the weights
+    anew against `data`; `esp-dl` also moves every activation to a power of two that holds the same range.
+    """
+    stripped = strip_qdq(graph)
+    folded = fold(stripped.graph, settings.fuse, settings.fuse_list)
+    units = split_units(folded)
+    grids = {name: _regrid(grid, settings.scheme) for name, grid in stripped.grids.items() if name in folded.values}
+    for unit in units:
+        if unit.node.op in PASSIVE and unit.node.inputs[0] in grids:
+            grids |= {name: grids[unit.node.inputs[0]] for name in unit_outputs(unit) if name in grids}
+        if settings.scheme is not Scheme.AFFINE and is_product(folded, unit.node):
+            grids = _wide_enough(folded, unit.node, unit.output, grids, settings.scheme)
+    prepared = Prepared(Calibrated(folded, units, {}, None), folded, {}, grids, {})
+    if settings.scheme is Scheme.AFFINE:
+        layers = layers_from_scales(folded, grids, stripped.weight_scales)
+        model = QuantizedModel(folded, settings.scheme, grids, layers, folded)
+    else:
+        correction = "float" if settings.correction == "auto" else settings.correction
+        model = quantize_layers(prepared, data, settings.but(correction=correction), progress)
+    found = run_quantized(model, data, settings.threads)
+    quality = compare_outputs(folded, {**run_float(folded, data, settings.threads), **original}, found)
+    gap = probability_gap(original[graph.outputs[0]], found[graph.outputs[0]])
+    notes = (f"against the model it came from: error {100 * quality.error:.3f} %, same top-1 {100 * quality.agreement:.2f} %, "
+             f"top probability moves by up to {gap:.4f}",)  # fmt: skip
+    return Conversion(model.with_notes(*notes), quality, gap, notes)
+
+
+def _regrid(grid: TensorQuant, scheme: Scheme) -> TensorQuant:
+    if scheme is Scheme.ESP_DL:
+        return tensor_quant(grid.real_low, grid.real_high, scheme, grid.bits)
+    if scheme is Scheme.SHIFT and grid.zero_point % 2:
+        low, high = grid.real_low, grid.real_high
+        return tensor_quant(low, high, scheme, grid.bits)
+    return grid
+
+
+def _wide_enough(graph: Graph, node: Node, output: str, grids: dict[str, TensorQuant], scheme: Scheme) -> dict[str, TensorQuant]:
+    """Grids with the node's output coarse enough for shifts that are not negative."""
+    if node.inputs[0] not in grids or output not in grids:
+        return grids
+    least = least_output_scale(graph.constants[node.inputs[1]], grids[node.inputs[0]].scale)
+    if grids[output].scale >= least:
+        return grids
+    scale = float(2.0 ** np.ceil(np.log2(least))) if scheme.symmetric else float(np.float32(least * 1.001))
+    return {**grids, output: replace(grids[output], scale=scale)}
+
+
+def probability_gap(original: np.ndarray, converted: np.ndarray) -> float:
+    """Largest change, over samples, of the probability of the original's top class.
+
+    Scores that are not probabilities already go through a softmax.
+    """
+    first, second = (_probabilities(scores) for scores in (original, converted))
+    top = first.argmax(axis=1)[:, None]
+    return float(np.abs(np.take_along_axis(first, top, 1) - np.take_along_axis(second, top, 1)).max())
+
+
+def _probabilities(scores: np.ndarray) -> np.ndarray:
+    flat = scores.reshape(len(scores), -1).astype(np.float64)
+    if flat.min() >= -1e-6 and np.allclose(flat.sum(axis=1), 1.0, atol=0.05):
+        return flat
+    powers = np.exp(flat - flat.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def layers_from_scales(graph: Graph, grids: Mapping[str, TensorQuant], scales: Mapping[str, np.ndarray],
+                       bits: Mapping[str, int] | None = None) -> dict[str, LayerQuant]:  # fmt: skip
+    """Integer layers for every product whose weight scales are known: round to nearest, bias as it is.
+
+    A scale of one entry holds for all channels. Raises EspgenError where a layer's input has no grid or the number of
+    scales does not fit.
+    """
+    layers = {}
+    for node in graph.nodes:
+        if node.name not in scales or not is_product(graph, node):
+            continue
+        axis, channels = output_channels(graph, node)
+        grid = grids.get(node.inputs[0])
+        given = np.asarray(scales[node.name], np.float32).reshape(-1)
+        if given.size not in (1, channels):
+            raise EspgenError(f"{given.size} weight scales for {channels} channels", node=node.name, place="scales")
+        if grid is None:
+            raise EspgenError("the layer's input has no scale", node=node.name, place="scales")
+        width = (bits or {}).get(node.name, 8)
+        scale = np.maximum(np.broadcast_to(given, (channels,)), LEAST_SCALE * 2.0**-20).astype(np.float32)
+        weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
+        matrix = weight_matrix(node, weights)
+        top = (1 << (width - 1)) - 1
+        integers = nearest(matrix, scale.reshape(matrix.shape[0], -1), -top - 1, top)
+        tensor = weight_tensor(node, integers, weights.shape).astype(np.int8 if width == 8 else np.int16)
+        layer = LayerQuant(tensor, scale, axis, None, grid.scale, width)
+        if node.input(2):
+            layer = with_bias(layer, np.asarray(graph.constants[node.inputs[2]], np.float32))
+        layers[node.name] = layer
+    return layers
+
+
+def from_amct(graph: Graph, text: str, place: str = "record", fuse: bool = True) -> QuantizedModel:
+    """The fake-quant model of a float graph and AMCT's record, without data: exactly the recorded layers are quantized.
+
+    Raises EspgenError for records of layers the graph does not have.
+    """
+    records = amct_record.read(text, place)
+    folded = fold(graph, fuse)
+    nodes = {node.name: node for node in folded.nodes if is_product(folded, node)}
+    unknown = sorted(set(records) - set(nodes))
+    if unknown:
+        raise EspgenError(f"the model has no layer {unknown[0]!r}", place=place, hint=f"layers: {', '.join(sorted(nodes)[:8])} ..")
+    grids: dict[str, TensorQuant] = {}
+    scales: dict[str, np.ndarray] = {}
+    for name, entry in records.items():
+        if entry.scale_d is None or not entry.scale_w:
+            raise EspgenError("the record lacks scale_d or scale_w", place=f"{place}, record {name!r}")
+        if any(entry.offset_w):
+            raise EspgenError("weights with an offset are not supported", place=f"{place}, record {name!r}")
+        grids.setdefault(nodes[name].inputs[0], TensorQuant(float(np.float32(entry.scale_d)), entry.offset_d))
+        scales[name] = np.asarray(entry.scale_w, np.float32)
+    layers = layers_from_scales(folded, grids, scales)
+    return QuantizedModel(folded, Scheme.AFFINE, grids, layers, folded)
+
+
+def from_esp_ppq(graph: Graph, path: Path, fuse: bool = True) -> QuantizedModel:
+    """The quantized model of ESP-PPQ's float ONNX and the .json exported beside it (plain JSON; nothing is unpickled).
+
+    The file maps operator -> variable -> configuration; scales stand under the hash of the configuration that dominates.
+    Raises EspgenError where the file is not of that form.
+    """
+    try:
+        content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        configs, table = content["configs"], content["values"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EspgenError(f"this is not ESP-PPQ's configuration: {error}", place=str(path)) from None
+    folded = fold(graph, fuse)
+    grids: dict[str, TensorQuant] = {}
+    scales: dict[str, np.ndarray] = {}
+    bits: dict[str, int] = {}
+    for node in folded.nodes:
+        entry = configs.get(node.name)
+        if not isinstance(entry, Mapping):
+            continue
+        for position, name in enumerate((*node.inputs, *node.outputs)):
+            found = entry.get(name) if name else None
+            if not isinstance(found, Mapping):
+                continue
+            value = table.get(str(found.get("dominator", found.get("hash")))) or table.get(str(found.get("hash")))
+            if not isinstance(value, Mapping) or value.get("scale") is None:
+                continue
+            width = int(found.get("bit_width", 8))
+            scale = np.asarray(value["scale"], np.float32).reshape(-1)
+            if not folded.is_constant(name) and width in (8, 16):
+                zero = int(np.asarray(value.get("zero_point") or 0).reshape(-1)[0])
+                grids.setdefault(name, TensorQuant(float(scale[0]), zero, width))
+            elif position == 1 and is_product(folded, node):
+                scales[node.name], bits[node.name] = scale, width
+    if not scales:
+        raise EspgenError("no scale in the file belongs to a layer of the model", place=str(path), hint="give the ONNX exported with it")
+    layers = layers_from_scales(folded, grids, scales, bits)
+    even = all(float(np.log2(grid.scale)).is_integer() and grid.zero_point == 0 for grid in grids.values())
+    return QuantizedModel(folded, Scheme.ESP_DL if even else Scheme.AFFINE, grids, layers, folded)

@@ -1,0 +1,158 @@
+"""quantize and evaluate over files: data sources, outputs, and what is refused with nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espgen.errors import EspgenError
+from espgen.quantize.commands import QuantizeOptions, evaluate_models, make_settings, quantize
+from espgen.quantize.data import Preprocess, load
+from espgen.quantize.evaluate import accuracy
+from espgen.quantize.exporter import float_model
+from espgen.quantize.pipeline import run_float
+from tests.unit.quantize_nets import HARD, images
+
+FAST = QuantizeOptions(correction="float", threads=1, layerwise=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(float_model(HARD["loud_logits"]()))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    graph = HARD["loud_logits"]()
+    x = images(32)
+    labels = run_float(graph, {"input": x})[graph.outputs[0]].argmax(axis=1)
+    path = tmp_path / "data.npz"
+    np.savez(path, x=x, y=labels)
+    return path
+
+
+def test_quantize_writes_model_record_and_report(model: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "net_int8.onnx"
+    steps = []
+    result = quantize(model, str(data), output, FAST, report=tmp_path / "out" / "net.html", progress=lambda *step: steps.append(step))
+    assert output.is_file()
+    entry = json.loads((tmp_path / "out" / "net_int8.json").read_text())
+    assert entry["scheme"] == "shift"
+    assert set(entry["activations"]) >= {"input"}
+    assert (tmp_path / "out" / "net.html").read_text().startswith("<!doctype html>")
+    assert result["fidelity"]["agreement"] > 0.8
+    assert "NOISE:SIGNAL POWER RATIO" in result["tables"]
+    assert {step[0] for step in steps} >= {"calibrating", "choosing ranges", "quantizing layers"}
+    assert sorted(item.name for item in (tmp_path / "out").iterdir()) == ["net.html", "net_int8.json", "net_int8.onnx"]
+    json.dumps(result)
+
+
+def test_float_fake_quant_and_integer_in_one_table(model: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net_int8.onnx"
+    quantize(model, str(data), output, FAST)
+    rows = evaluate_models(model, output, str(data), threads=1, limit=16)["rows"]
+    assert [(row["model"], row["place"]) for row in rows] == [("float", "onnxruntime"), ("fake-quant", "onnxruntime"), ("integer", "numpy")]
+    assert rows[0]["top1"] == 1.0
+    assert rows[1]["error"] < 0.02
+    assert abs(rows[1]["top1"] - rows[2]["top1"]) <= 1 / 16
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((4, 3, 16, 15), np.float32)}, "shape"),
+        ({"x": np.full((4, 3, 16, 16), np.nan, np.float32)}, "NaN"),
+        ({"x": np.zeros((0, 3, 16, 16), np.float32)}, "no samples"),
+        ({"x": np.ones((4, 3, 16, 16), np.float32)}, "every value"),
+        ({"x": np.array([["a"]])}, "type"),
+        ({"a": images(2), "b": images(2)}, "no array for input"),
+        ({"x": images(4), "y": np.zeros(3)}, "labels"),
+    ],
+)  # fmt: skip
+def test_bad_data_is_refused_and_nothing_written(model: Path, tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(EspgenError, match=message):
+        quantize(model, str(path), tmp_path / "out.onnx", FAST)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_unreadable_data_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    for source in (str(tmp_path / "bad.npz"), str(tmp_path / "missing.npz"), "no.such.module:function"):
+        with pytest.raises(EspgenError):
+            quantize(model, source, tmp_path / "out.onnx", FAST)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        QuantizeOptions(scheme="none"), QuantizeOptions(observer="none"), QuantizeOptions(recipe="none"), QuantizeOptions(equalize="2"),
+        QuantizeOptions(int16=("nowhere",)), QuantizeOptions(skip=("nowhere",)), QuantizeOptions(skip_as="int4"),
+        QuantizeOptions(correction="x"), QuantizeOptions(max_drop=-100.0, recipe="minmax", threads=1),
+    ],
+)  # fmt: skip
+def test_bad_options_are_refused_and_nothing_written(model: Path, data: Path, tmp_path: Path, options: QuantizeOptions) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(EspgenError):
+        quantize(model, str(data), tmp_path / "out.onnx", options)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_max_drop_needs_labels(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=images(8))
+    with pytest.raises(EspgenError, match="labels"):
+        quantize(model, str(tmp_path / "data.npz"), tmp_path / "out.onnx", QuantizeOptions(max_drop=1.0, threads=1))
+
+
+def test_folder_with_val_list(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="needs the extra quantize")
+    random = np.random.default_rng(0)
+    lines = []
+    for index in range(3):
+        image.fromarray(random.integers(0, 255, (24, 20, 3), dtype=np.uint8)).save(tmp_path / f"img {index}.png")
+        lines.append(f"img {index}.png {index + 4}")
+    (tmp_path / "val_list.txt").write_text("\n".join(lines) + "\n")
+    graph = HARD["loud_logits"]()
+    samples = load(str(tmp_path), graph, Preprocess((0.5,), (0.5,), 255.0, resize=18))
+    assert samples.arrays["input"].shape == (3, 3, 16, 16)
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [4, 5, 6]
+    assert -1.0 <= samples.arrays["input"].min() < samples.arrays["input"].max() <= 1.0
+    (tmp_path / "val_list.txt").write_text("no label here\n")
+    with pytest.raises(EspgenError, match="path label"):
+        load(str(tmp_path), graph)
+
+
+def test_function_as_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_images.py").write_text("import numpy as np\ndef load():\n    return np.random.rand(5, 16, 16, 3), [0, 1, 2, 3, 4]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_images", raising=False)
+    samples = load("my_images:load", HARD["loud_logits"](), limit=4)
+    assert samples.arrays["input"].shape == (4, 3, 16, 16)
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [0, 1, 2, 3]
+
+
+def test_options_become_settings() -> None:
+    graph = HARD["spread_variances"]()
+    settings = make_settings(graph, QuantizeOptions(int16=("first",), skip=("last",), equalize="0.25", threads=3))
+    assert set(settings.bits.values()) == {16}
+    assert len(settings.bits) == 2
+    assert settings.equalize == 0.25
+    assert settings.threads == 3
+    assert len(make_settings(graph, QuantizeOptions(skip=("last",), skip_as="float")).float_nodes) == 1
+
+
+def test_accuracy_counts_top1_and_top5() -> None:
+    scores = np.tile(np.arange(10.0), (4, 1))
+    assert accuracy(scores, np.array([9, 8, 5, 0])) == (0.25, 0.75)
+    assert accuracy(scores, None) == (None, None)

@@ -1,0 +1,159 @@
+"""Scales and models from elsewhere: AMCT's record, ESP-PPQ's .json, QDQ and QAT models."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
+from espgen.quantize import amct_record
+from espgen.quantize.amct_record import LayerRecord
+from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.fold import fold
+from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq, probability_gap, strip_qdq
+from espgen.quantize.model import QuantizedModel, Scheme
+from espgen.quantize.pipeline import fidelity, quantize, run_float, run_quantized
+from espgen.quantize.settings import Settings
+from tests.unit.quantize_nets import HARD, images
+
+CALIBRATION = {"input": images(48, seed=1)}
+TEST = {"input": images(32, seed=2)}
+
+
+@cache
+def _affine() -> QuantizedModel:
+    return quantize(HARD["loud_logits"](), CALIBRATION, Settings(scheme=Scheme.AFFINE, correction="float"))
+
+
+SCALE = st.floats(1e-6, 1e3).map(lambda value: float(np.float32(value)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.text("abcXYZ019_./", min_size=1, max_size=12),
+        st.builds(
+            LayerRecord, scale_d=st.none() | SCALE, offset_d=st.just(0), scale_w=st.lists(SCALE, max_size=4).map(tuple),
+            offset_w=st.lists(st.integers(-128, 127), max_size=4).map(tuple), shift_bit=st.lists(st.integers(0, 16), max_size=3).map(tuple),
+            skip_fusion=st.booleans(), dst_type=st.sampled_from(["INT8", "INT4"]), tensor_balance_factor=st.lists(SCALE, max_size=3).map(tuple),
+        ),
+        max_size=4,
+    )
+)  # fmt: skip
+def test_amct_record_round_trip(records: dict[str, LayerRecord]) -> None:
+    assert amct_record.read(amct_record.write(records)) == records
+
+
+def test_amct_record_as_the_field_writes_it() -> None:
+    text = """
+    # a comment
+    record { key: "conv1" value { scale_d: 0.5 scale_d: 0.25 offset_d: -3 scale_w: 0.1 scale_w: 0.2
+             offset_w: 0 offset_w: 0, skip_fusion: true } }
+    record < key: 'fc' value < scale_d: 1.0 scale_w: 2e-3 > >
+    prune_record { producer { name: "conv1" } consumer { name: "fc" } }
+    """
+    records = amct_record.read(text)
+    assert records["conv1"] == LayerRecord(0.25, -3, (0.1, 0.2), (0, 0), skip_fusion=True)
+    assert records["fc"].scale_w == (0.002,)
+
+
+@pytest.mark.parametrize("text", ['record { key: "a" value { scale_d: x } }', "record {", 'record { value { } }', "\x00{", 'record { key: "a" value { scale_d: -1 } }'])
+def test_bad_records_are_refused(text: str) -> None:
+    with pytest.raises(EspgenError):
+        amct_record.read(text)
+
+
+def test_amct_record_gives_back_the_same_layers() -> None:
+    model = _affine()
+    graph = HARD["loud_logits"]()
+    if model.factors:
+        graph = model.graph
+    rebuilt = from_amct(graph, amct_record.write(amct_record.of_model(model)))
+    assert set(rebuilt.layers) == set(model.layers)
+    for name, layer in rebuilt.layers.items():
+        assert np.array_equal(layer.scale, model.layers[name].scale)
+    assert fidelity(fold(graph), rebuilt, TEST).judged < 0.01
+    with pytest.raises(EspgenError, match="no layer"):
+        from_amct(graph, 'record { key: "nowhere" value { scale_d: 1 scale_w: 1 } }')
+
+
+def test_esp_ppq_configuration(tmp_path: Path) -> None:
+    model = quantize(HARD["loud_logits"](), CALIBRATION, Settings(scheme=Scheme.ESP_DL, equalize=None, correction="none", rounding="nearest"))
+    graph = model.reference
+    configs: dict[str, dict[str, object]] = {}
+    values: dict[str, object] = {}
+    for node in graph.nodes:
+        entry: dict[str, object] = {}
+        for name in (node.inputs[0], *node.outputs):
+            if name in model.activations:
+                values[f"a{name}"] = {"scale": model.activations[name].scale, "zero_point": 0}
+                entry[name] = {"bit_width": 8, "hash": f"h{name}", "dominator": f"a{name}"}
+        if node.name in model.layers:
+            values[f"w{node.name}"] = {"scale": model.layers[node.name].scale.tolist(), "zero_point": [0]}
+            entry[node.inputs[1]] = {"bit_width": 8, "hash": f"w{node.name}", "dominator": f"w{node.name}"}
+        configs[node.name] = entry
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({"configs": configs, "dispatchings": {}, "values": values}))
+    rebuilt = from_esp_ppq(graph, path)
+    assert rebuilt.scheme is Scheme.ESP_DL
+    assert dict(rebuilt.activations) == dict(model.activations)
+    for name, layer in model.layers.items():
+        assert np.array_equal(rebuilt.layers[name].weights, layer.weights)
+        assert np.array_equal(rebuilt.layers[name].bias, layer.bias)
+    path.write_text("[]")
+    with pytest.raises(EspgenError, match="not ESP-PPQ"):
+        from_esp_ppq(graph, path)
+
+
+def test_stripping_gives_the_dequantized_network() -> None:
+    model = _affine()
+    stripped = strip_qdq(load_onnx(qdq_bytes(model)))
+    assert not any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in stripped.graph.nodes)
+    assert stripped.graph.inputs == model.graph.inputs
+    assert stripped.graph.outputs == model.graph.outputs
+    assert dict(stripped.grids) == dict(model.activations)
+    found, wanted = run_float(stripped.graph, TEST), run_float(model.graph, TEST)
+    assert np.abs(found["".join(model.graph.outputs)] - wanted["".join(model.graph.outputs)]).max() < 0.2
+    with pytest.raises(EspgenError, match="no QuantizeLinear"):
+        strip_qdq(HARD["loud_logits"]())
+
+
+def test_affine_conversion_keeps_every_integer() -> None:
+    model = _affine()
+    original = run_quantized(model, TEST)
+    converted = convert_qdq(load_onnx(qdq_bytes(model)), original, TEST, Settings(scheme=Scheme.AFFINE))
+    for name, layer in model.layers.items():
+        assert np.array_equal(converted.model.layers[name].weights, layer.weights)
+    assert converted.fidelity.judged < 1e-6
+    assert converted.gap < 1e-3
+
+
+@pytest.mark.parametrize("scheme", [Scheme.SHIFT, Scheme.ESP_DL])
+def test_conversion_to_shifts_reports_its_loss(scheme: Scheme) -> None:
+    model = _affine()
+    original = run_quantized(model, CALIBRATION)
+    converted = convert_qdq(load_onnx(qdq_bytes(model)), original, CALIBRATION, Settings(scheme=scheme))
+    assert converted.model.scheme is scheme
+    assert 0.0 < converted.fidelity.error < 0.02
+    assert converted.fidelity.agreement > 0.9
+    assert any("error" in note for note in converted.notes)
+    entry = converted.model
+    for name, layer in entry.layers.items():
+        node = next(node for node in entry.graph.nodes if node.name == name)
+        output = node.outputs[0] if node.outputs[0] in entry.activations else next(
+            reader.outputs[0] for reader in entry.graph.consumers()[node.outputs[0]])
+        shift = -np.log2(layer.input_scale * layer.scale.astype(np.float64) / entry.activations[output].scale)
+        assert np.abs(shift - np.rint(shift)).max() < 2.0**-20
+        assert shift.min() > -0.5
+
+
+def test_probability_gap() -> None:
+    assert probability_gap(np.array([[0.9, 0.1]]), np.array([[0.4, 0.6]])) == pytest.approx(0.5)
+    assert probability_gap(np.array([[5.0, 1.0]]), np.array([[5.0, 1.0]])) == 0.0
