@@ -6,7 +6,6 @@ namespace {
 alignas(64) volatile uint32_t counter;
 volatile uint32_t lock_word;
 uint32_t guarded_sum;
-volatile bool first_done;
 volatile float halves;
 
 void Increment(void*) {
