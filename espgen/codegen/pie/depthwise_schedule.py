@@ -37,6 +37,7 @@ class Geometry:
         registers: vector registers free for operands.
         pinned: how many of them keep a weight through the whole row.
         clobbered: how many of the others the epilogue overwrites (all results appear in the first it is given).
+        uniform: whether all taps have the same weight, number 0 (sums and averages).
     """
 
     kernel_h: int
@@ -47,6 +48,7 @@ class Geometry:
     registers: int
     pinned: int
     clobbered: int
+    uniform: bool = False
 
     @property
     def taps(self) -> int:
@@ -171,6 +173,8 @@ def _best_order(geometry: Geometry) -> Order:
 
 
 def _pinned_choice(geometry: Geometry, preferred: list[int]) -> tuple[int, ...]:
+    if geometry.uniform:
+        return (0,)
     constants = list(range(geometry.taps, geometry.taps + geometry.corrections))
     return tuple((constants + preferred)[: geometry.pinned])
 
@@ -195,7 +199,7 @@ def _neighbour(geometry: Geometry, order: Order, dice: random.Random) -> Order:
         if what < 2 and geometry.taps > 1:
             taps = even if what == 0 else odd
             taps.insert(dice.randrange(len(taps)), taps.pop(dice.randrange(len(taps))))
-        elif geometry.corrections < len(pinned) < geometry.taps:
+        elif not geometry.uniform and geometry.corrections < len(pinned) < geometry.taps:
             place = dice.randrange(geometry.corrections, len(pinned))
             pinned[place] = dice.choice([tap for tap in range(geometry.taps) if tap not in pinned])
     return Order(tuple(even), tuple(odd), tuple(pinned))
@@ -209,7 +213,7 @@ def _uses(geometry: Geometry, pixels: int, order: Order) -> list[tuple[Item, Ite
         for tap in order.even if pixel % 2 == 0 else order.odd:
             ky, kx = divmod(tap, geometry.kernel_w)
             value = (ky, pixel * geometry.stride + kx * geometry.dilation)
-            steps.append(((WEIGHT, tap), value))
+            steps.append(((WEIGHT, 0 if geometry.uniform else tap), value))
             steps += [((WEIGHT, geometry.taps + extra), value) for extra in range(geometry.corrections)]
         steps.append(None)
     return steps
