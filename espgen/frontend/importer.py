@@ -43,6 +43,7 @@ class Importer:
     quants: dict[str, QuantParams] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    dequantized: dict[str, tuple[str, QuantParams]] = field(default_factory=dict)
     four_bit: set[str] = field(default_factory=set)
     folded_elements: int = 0
     node_names: set[str] = field(default_factory=set)
@@ -67,11 +68,25 @@ class Importer:
             return None
         data = self.constants.get(name)
         if data is None:
+            data = self._dequantized(name)
+        if data is None:
             raise EspgenError(
                 f"{what} {name!r} is computed at run time", node=node, place=name,
                 hint=f"make {what} a constant of the model",
             )  # fmt: skip
         return data
+
+    def _dequantized(self, name: str) -> np.ndarray | None:
+        """Real values of a constant behind DequantizeLinear (quantizers wrap statistics and bounds, too), else None."""
+        source, quant = self.dequantized.get(name, ("", None))
+        integers = self.constants.get(source)
+        if integers is None or quant is None:
+            return None
+        shape = [-1 if axis == quant.axis else 1 for axis in range(integers.ndim)]
+        scale = np.asarray(quant.scale, np.float64).reshape(shape if quant.axis is not None else ())
+        zero_point = np.asarray(quant.zero_point, np.float64).reshape(shape if quant.axis is not None else ())
+        real: np.ndarray = ((integers.astype(np.float64) - zero_point) * scale).astype(np.float32)
+        return real
 
     def integers(self, name: str, what: str, node: str) -> tuple[int, ...] | None:
         """A parameter input as a flat tuple of integers."""

@@ -113,17 +113,21 @@ def _softmax(importer: Importer, step: Step) -> None:
 
 
 def _batch_normalization(importer: Importer, step: Step) -> None:
-    """BatchNormalization: attr epsilon; inputs x, scale, bias, mean, variance (constants)."""
+    """BatchNormalization: attr epsilon; inputs x, scale, bias, mean, variance (constants, quantized ones as real numbers)."""
     if int(step.attrs.get("training_mode", 0)) or any(step.outputs[1:]):
         raise step.error("is in training mode", "export the model for inference")
-    channels = importer.shape(step.inputs[0])[1] if len(importer.shape(step.inputs[0])) > 1 else 1
-    for operand in step.inputs[1:]:
+    shape = importer.shape(step.inputs[0])
+    channels = shape[1] if len(shape) > 1 else 1
+    inputs = [step.inputs[0]]
+    for position, operand in enumerate(step.inputs[1:]):
         data = importer.parameter(operand, "statistics", step.name)
         if data is None or data.shape != (channels,):
             raise step.error(f"{operand!r} must have one entry per channel ({channels})")
-        if not np.all(np.isfinite(data.astype(np.float64))) or (operand == step.inputs[4] and np.any(data < 0)):
+        if not np.all(np.isfinite(data.astype(np.float64))) or (position == 3 and np.any(data < 0)):
             raise step.error(f"{operand!r} holds a number that is not finite, or a negative variance")
-    emit(importer, step, attrs={"epsilon": float(step.attrs.get("epsilon", 1e-5))})
+        known = operand in importer.constants
+        inputs.append(operand if known else importer.add_constant(importer.fresh(f"{operand}/real"), data, step.name))
+    emit(importer, step, inputs=inputs, attrs={"epsilon": float(step.attrs.get("epsilon", 1e-5))})
 
 
 def _prelu(importer: Importer, step: Step) -> None:

@@ -54,6 +54,7 @@ def dequantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
         )
     quant = _parameters(importer, node, name, dtype, zero_point, attrs)
     importer.declare(node.output[0], importer.shape(source), np.dtype(np.float32), name)
+    importer.dequantized[node.output[0]] = (source, quant)
     importer.emit(name, "DequantizeLinear", (source,), (node.output[0],), {"quant": quant})
 
 

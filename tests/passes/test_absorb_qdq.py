@@ -136,6 +136,15 @@ def lone_batch_norm() -> ModelProto:
     return batch_norm(start(), "x_dq", "n", 6).pair("y", 0.03, np.int8(3), "n").build(IMAGE)
 
 
+def batch_norm_of_a_quantizer() -> ModelProto:
+    """As onnxruntime's quantizer leaves it: Q/DQ around it, and its statistics behind DequantizeLinear."""
+    net = conv(start()).pair("m", 0.11, np.int8(4), "c")
+    for name, scale in (("g", 0.01), ("bt", 0.02), ("mu", 0.03)):
+        net.weights(name, int8(4), scale, np.int8(0))
+    net.weights("v", np.uint8([9, 200, 77, 255]), 0.02, np.uint8(0)).op("BatchNormalization", "m_dq g bt mu v", "n")
+    return net.op("Relu", "n", "r").pair("y", 0.1, np.int8(-128), "r").build(IMAGE)
+
+
 def lone_batch_norm_rank_2() -> ModelProto:
     return batch_norm(start(), "x_dq", "n", 6).pair("y", 0.03, np.int8(3), "n").build(ROWS)
 
@@ -336,7 +345,8 @@ def sixteen_bits() -> ModelProto:
 CASES: dict[Callable[[], ModelProto], list[str]] = {
     conv_relu: ["Conv"], conv_two_clips: ["Conv"], conv_batch_norm_clip: ["Conv"], conv_batch_norm_integer_bias: ["Conv"],
     conv_uint8_weights: ["Conv"], conv_uint8_batch_norm: ["Conv"], conv_transpose_batch_norm: ["ConvTranspose"],
-    gemm_batch_norm: ["Gemm"], lone_batch_norm: ["Conv"], lone_batch_norm_rank_2: ["Reshape", "Conv", "Reshape"],
+    batch_norm_of_a_quantizer: ["Conv", "Conv"], gemm_batch_norm: ["Gemm"],
+    lone_batch_norm: ["Conv"], lone_batch_norm_rank_2: ["Reshape", "Conv", "Reshape"],
     gemm_factors: ["Gemm"], gemm_transposed_input: ["Transpose", "Gemm"], matmul_bias: ["Gemm"],
     matmul_bias_rank_3: ["MatMul"], matmul_transposed_weights: ["MatMul"], matmul_two_tensors: ["MatMul"],
     affine_behind_conv: ["Conv"], bias_of_another_scale: ["Conv"], swish: ["Unary"], gelu_decomposed: ["Unary"],
