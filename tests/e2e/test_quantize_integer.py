@@ -1,0 +1,87 @@
+"""What the quantizer exports and what the integer graph computes are the same thing, layer by layer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espgen.frontend import load_onnx
+from espgen.interpret import run_layers
+from espgen.ir import Graph
+from espgen.ir.layout import to_layout
+from espgen.passes.pipeline import lower_to_integer
+from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.model import QuantizedModel, Scheme
+from espgen.quantize.pipeline import fidelity, quantize
+from espgen.quantize.record import record
+from espgen.quantize.settings import Settings
+from tests.e2e.layer_oracle import LayerOracle
+from tests.unit.quantize_nets import HARD, images
+
+MOST_DIFFERENT = 0.005
+
+
+def _compare(model: QuantizedModel, data: np.ndarray, folder: Path) -> tuple[Graph, dict[str, tuple[int, float]]]:
+    path = folder / "model.onnx"
+    path.write_bytes(qdq_bytes(model))
+    graph = lower_to_integer(load_onnx(path))
+    value = graph.value(graph.inputs[0])
+    oracle = LayerOracle(str(path), graph)
+    worst: dict[str, tuple[int, float]] = {}
+    for sample in data:
+        integers = np.rint(sample[None] / np.float32(value.scale)) + value.zero_point
+        integers = np.clip(integers, value.dtype.minimum, value.dtype.maximum).astype(value.dtype.numpy)
+        for name, (most, share) in oracle.compare(run_layers(graph, {value.name: to_layout(integers, "NHWC")})).items():
+            before = worst.get(name, (0, 0.0))
+            worst[name] = (max(most, before[0]), before[1] + share / len(data))
+    return graph, worst
+
+
+def _ties(model: QuantizedModel, scheme: Scheme) -> float:
+    """A shift by k makes one sum in 2^k an exact tie, which float scales that are no powers of two break either way."""
+    if scheme is not Scheme.SHIFT:
+        return 0.0
+    shifts = [entry["shift"] for entry in record(model)["layers"].values()]
+    return max(0.5 * float(np.mean(2.0 ** -np.array(shift))) for shift in shifts)
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("net", sorted(HARD))
+def test_integer_graph_computes_the_exported_model(net: str, scheme: Scheme, tmp_path: Path) -> None:
+    model = quantize(HARD[net](), {"input": images(32, seed=1)}, Settings(scheme=scheme, correction="float"))
+    graph, layers = _compare(model, images(6, seed=2), tmp_path)
+    assert len(layers) >= len(model.layers) - 1
+    for name, (most, share) in layers.items():
+        assert most <= 1, name
+        assert share < MOST_DIFFERENT + _ties(model, scheme), name
+    if scheme is not Scheme.AFFINE:
+        products = [node for node in graph.nodes if "requant" in node.attrs and node.op in ("conv2d", "depthwise_conv2d", "fully_connected")]
+        assert all(type(node.attrs["requant"]).__name__ == "Shift" for node in products)
+
+
+def test_sixteen_bit_layers_compile(tmp_path: Path) -> None:
+    graph = HARD["spread_variances"]()
+    name = next(node.name for node in graph.nodes if node.op == "Conv" and node.attrs["group"] > 1)
+    model = quantize(graph, {"input": images(32, seed=1)}, Settings(bits={name: 16}, correction="float"))
+    _, layers = _compare(model, images(6, seed=2), tmp_path)
+    assert max(most for most, _ in layers.values()) <= 1
+
+
+DATA = os.environ.get("ESPGEN_DATA")
+
+
+@pytest.mark.skipif(not DATA, reason="ESPGEN_DATA is not set")
+@pytest.mark.parametrize(("scheme", "error", "agreement"), [(Scheme.SHIFT, 0.0025, 0.97), (Scheme.AFFINE, 0.0020, 0.97), (Scheme.ESP_DL, 0.016, 0.955)])
+def test_keyword_spotting(scheme: Scheme, error: float, agreement: float) -> None:
+    folder = Path(str(DATA)) / "kws"
+    file = np.load(folder / "kws01_500.npz")
+    x = ((file["x_int8"].astype(np.float32) - 83) * np.float32(0.5847029))[:, None]
+    order = np.random.default_rng(7).permutation(len(x))
+    calibration, test = {"input": x[order[:256]]}, {"input": x[order[256:]]}
+    model = quantize(load_onnx(folder / "kws_dscnn_float_bn.onnx"), calibration, Settings(scheme=scheme))
+    found = fidelity(model.reference, model, test)
+    assert found.error < error
+    assert found.agreement >= agreement
