@@ -140,6 +140,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "pad_left": node.attrs["pads"][1],
         "group_channels": group_channels,
         "group_outputs": out_channels // node.attrs["groups"],
+        "weights_have_zero_point": bool(weight_zero_points(node, graph).any()),
         "in_pitch": storage(source.name).pixel_pitch,
         "out_pitch": storage(result.name).pixel_pitch,
         "in_zero_point": source.zero_point,

@@ -13,6 +13,7 @@ struct Conv2dShape {
   int32_t width, out_width, channels, out_channels;
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_left;
   int32_t group_channels, group_outputs;
+  bool weights_have_zero_point;
   int32_t in_pitch, out_pitch;  // bytes per pixel
   int32_t in_zero_point, out_zero_point, low, high;
   Requant requant;
@@ -25,18 +26,23 @@ inline typename Accumulator<Input>::Type conv2d_sum(const void* const* rows, int
                                                     int32_t first_channel, const Weight* weights,
                                                     int32_t weight_zero) {
   using Acc = typename Accumulator<Input>::Type;
+  const int32_t offset = s.weights_have_zero_point ? weight_zero : 0;
   Acc sum = 0;
   for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
     const uint8_t* row = static_cast<const uint8_t*>(rows[ky * s.dilation_h]);
     for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
       const int32_t x = x0 + kx * s.dilation_w;
-      const bool inside = x >= 0 && x < s.width;
-      const Input* pixel =
-          inside ? reinterpret_cast<const Input*>(row + x * s.in_pitch) + first_channel : nullptr;
-      for (int32_t c = 0; c < s.group_channels; ++c) {
-        const Acc value = inside ? pixel[c] : static_cast<Acc>(s.in_zero_point);
-        sum += value * static_cast<Acc>(*weights++ - weight_zero);
+      if (x >= 0 && x < s.width) {
+        const Input* pixel = reinterpret_cast<const Input*>(row + x * s.in_pitch) + first_channel;
+        for (int32_t c = 0; c < s.group_channels; ++c) {
+          sum += static_cast<Acc>(pixel[c]) * static_cast<Acc>(weights[c] - offset);
+        }
+      } else {
+        for (int32_t c = 0; c < s.group_channels; ++c) {
+          sum += static_cast<Acc>(s.in_zero_point) * static_cast<Acc>(weights[c] - offset);
+        }
       }
+      weights += s.group_channels;
     }
   }
   return sum;
