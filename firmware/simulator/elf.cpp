@@ -48,6 +48,7 @@ void LoadSegments(Machine& machine, const Image& image, const Elf32_Ehdr& header
     if (segment.p_type != PT_LOAD || segment.p_memsz == 0) continue;
     uint8_t* host = machine.Translate(segment.p_vaddr, false);
     const uint8_t* last = machine.Translate(segment.p_vaddr + segment.p_memsz - 1, false);
+    if (segment.p_filesz > segment.p_memsz) throw std::runtime_error(path + ": broken segment");
     if (host == nullptr || last != host + (segment.p_memsz - 1)) {
       char text[96];
       snprintf(text, sizeof text, ": segment 0x%08x + 0x%x is outside memory", segment.p_vaddr,

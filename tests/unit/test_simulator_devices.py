@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import serial
 from simulator_build import build
 
 from espgen.errors import EspgenError
-from espgen.verify.simulator import STOPPED_BY_ERROR, Options, Simulator, simulate
+from espgen.verify.simulator import STOPPED_BY_ERROR, Options, Simulator, build_simulator, simulate
 
 
 def _passes(elf: Path, options: Options | None = None) -> dict[str, Any]:
@@ -99,6 +101,24 @@ def test_missing_and_broken_elf_files(tmp_path: Path) -> None:
     for elf, message in ((tmp_path / "none.elf", "cannot be read"), (broken, "truncated")):
         with pytest.raises(EspgenError, match=message), Simulator(elf):
             pass
+
+
+def test_mutated_elf_files_end_cleanly(tmp_path: Path) -> None:
+    good = build(tmp_path, "devices").read_bytes()
+    rng = random.Random(1)
+    program, elf = str(build_simulator()), tmp_path / "mutated.elf"
+    outcomes = set()
+    for _ in range(300):
+        image = bytearray(good[: rng.choice([len(good), rng.randrange(len(good))])])
+        for _ in range(rng.choice([1, 3, 20])):
+            # Headers, section table and code: everywhere, but the ends more often.
+            place = rng.choice([rng.randrange(len(image)), rng.randrange(min(200, len(image))), len(image) - 1])
+            image[place] = rng.randrange(256)
+        elf.write_bytes(image)
+        command = [program, "--elf", str(elf), "--uart", "none", "--max-cycles", "100000"]
+        outcomes.add(subprocess.run(command, capture_output=True, check=False, timeout=30).returncode)
+    assert min(outcomes) >= 0  # no signal
+    assert {STOPPED_BY_ERROR, 122} <= outcomes
 
 
 def test_profile_per_function(tmp_path: Path) -> None:
