@@ -23,7 +23,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"codegen"}),
     frozenset({"verify", "report"}),
     frozenset({"api"}),
-    frozenset({"", "demo", "evaluation", "espgen_ext"}),  # espgen itself, whose attributes are the library's verbs, and what uses them
+    # espgen itself, whose attributes are the library's verbs, and what uses them
+    frozenset({"", "demo", "evaluation", "espgen_ext"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
