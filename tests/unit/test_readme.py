@@ -31,3 +31,10 @@ def test_every_command_and_option_in_the_readme_exists() -> None:
         known = {option for parameter in command.params for option in parameter.opts}
         for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("  ")[0]):
             assert option in known, f"espgen {verb} has no option {option}"
+
+
+def test_every_link_leads_to_a_file() -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(linked) > 5
+    for target in linked:
+        assert (Path(__file__).parents[2] / target).is_file(), target
