@@ -48,6 +48,8 @@ def inspect(model: Path, shapes: dict[str, int], as_json: bool, debug: bool) -> 
 @click.option("--psram", callback=parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.")
 @click.option("--kernels", type=click.Choice(["auto", "portable"]),
               help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
+@click.option("--hardware-loops/--no-hardware-loops", default=None,
+              help="esp.lp.* in kernels (the default), or branches for early silicon.")  # fmt: skip
 @shape_option
 @output_options
 def compile_(
@@ -58,6 +60,7 @@ def compile_(
     internal_ram: int | None,
     psram: int | None,
     kernels: str | None,
+    hardware_loops: bool | None,
     shapes: dict[str, int],
     as_json: bool,
     debug: bool,
@@ -66,7 +69,12 @@ def compile_(
     from espgen import api
     from espgen.report import text
 
-    wanted: dict[str, Any] = {"internal_bytes": internal_ram, "psram_bytes": psram, "kernels": kernels}
+    wanted: dict[str, Any] = {
+        "internal_bytes": internal_ram,
+        "psram_bytes": psram,
+        "kernels": kernels,
+        "hardware_loops": hardware_loops,
+    }
     options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
     result = api.compile(
         model, output, shapes=shapes, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json)

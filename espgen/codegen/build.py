@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.component import Planned, build_component
-from espgen.codegen.offers import plan_nodes
+from espgen.codegen.offers import KernelOptions, plan_nodes
 from espgen.codegen.project import write_component
 from espgen.codegen.providers import PROVIDERS
 from espgen.errors import EspgenError
@@ -24,18 +24,24 @@ class Options:
     internal_bytes  internal RAM that activations may use; what does not fit goes to PSRAM
     psram_bytes     PSRAM that activations may use
     kernels         "auto": the cheapest kernel of each layer; "portable": C++ only
+    hardware_loops  `esp.lp.*` in assembly; False: counted branches, for early silicon
     """
 
     internal_bytes: int = 320 * 1024
     psram_bytes: int = 32 * 1024 * 1024
     kernels: str = "auto"
+    hardware_loops: bool = True
 
 
 def plan_graph(graph: Graph, options: Options) -> Planned:
     """Decide kernels, storage and addresses for an integer graph; raises EspgenError where it cannot fit."""
     if not graph.nodes:
         raise EspgenError("the model computes nothing", hint="a graph output is a graph input")
-    nodes, storage = plan_nodes(graph, () if options.kernels == "portable" else PROVIDERS)
+    nodes, storage = plan_nodes(
+        graph,
+        () if options.kernels == "portable" else PROVIDERS,
+        KernelOptions(hardware_loops=options.hardware_loops),
+    )
     scratch = {plan.node.name: plan.scratch for plan in nodes}
     tiers = [Tier("internal", options.internal_bytes), Tier("psram", options.psram_bytes, 1)]
     memory = plan_memory(graph, storage, scratch, tiers)

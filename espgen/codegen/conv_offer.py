@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from espgen.codegen.calls import Call, NodePlan, padding_bytes
-from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.offers import KernelOptions, Offer, Refusal
 from espgen.codegen.pie.conv import conv_kernel, supports
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.tiles import row_tiles
@@ -20,7 +21,7 @@ LANES = 16
 _NARROW_CHANNELS = 8
 
 
-def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
     """A PIE convolution for a conv2d node, or why there is none."""
     if node.op != "conv2d" or is_depthwise(node, graph):
         return None
@@ -34,8 +35,9 @@ def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
         return Refusal(KERNEL, reason)
     batch, _, _, _ = image_shape(graph.value(node.inputs[0]).shape)
     _, out_h, _, _ = image_shape(graph.value(node.outputs[0]).shape)
-    cycles = int(conv_kernel(spec).cycles(out_h) * batch)
-    return Offer(KERNEL, cycles, needs, lambda storage: build(node, graph, storage, KERNEL, conv_kernel))
+    generate = partial(conv_kernel, hardware_loops=options.hardware_loops)
+    cycles = int(generate(spec).cycles(out_h) * batch)
+    return Offer(KERNEL, cycles, needs, lambda storage: build(node, graph, storage, KERNEL, generate))
 
 
 def is_depthwise(node: Node, graph: Graph) -> bool:

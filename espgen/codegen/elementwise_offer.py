@@ -1,4 +1,4 @@
-"""PIE kernels for element-wise nodes of 8-bit values: sums, products, sign flips, copies between storages."""
+"""PIE kernels for element-wise nodes of 8- and 16-bit values: sums, products, sign flips, copies between storages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from espgen.codegen.calls import Call, NodePlan
-from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.offers import KernelOptions, Offer, Refusal
 from espgen.codegen.pie import product, weighted_sum
 from espgen.codegen.pie.copies import Copy, FlipSign
 from espgen.codegen.pie.elementwise import RowShape, VectorBody, elementwise_kernel
@@ -20,14 +20,14 @@ from espgen.ops.broadcast import Operand, operand
 from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
 
 KERNEL = "pie elementwise"
-_LEAST_PADDED_CHANNELS = 8
-"""Pixels of fewer channels stay dense: padding them to whole vectors would cost more than it gains."""
+_LEAST_PADDED_BYTES = 8
+"""Smaller pixels stay dense: padding them to whole vectors would cost more than it gains."""
 
 MakeBody = Callable[[], VectorBody]
 StorageOf = Callable[[str], Storage]
 
 
-def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
     """A PIE kernel for an element-wise node, why there is none, or None for other nodes."""
     make = _BODIES.get(node.op)
     if make is None:
@@ -44,14 +44,15 @@ def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
     needs = {name: _need(graph, name) for name in asking}
     storages = {name: padded_storage(graph.value(name), needs.get(name, StorageNeed())) for name in names}
     rows, _, _ = rows_of(graph.value(node.outputs[0]).shape)
-    cycles = int(_kernel(node, graph, storages.__getitem__, body).cycles(rows))
-    return Offer(KERNEL, cycles, needs, partial(_build, node, graph, body))
+    cycles = int(_kernel(node, graph, storages.__getitem__, body, options).cycles(rows))
+    return Offer(KERNEL, cycles, needs, partial(_build, node, graph, body, options))
 
 
 def _need(graph: Graph, name: str) -> StorageNeed:
     """Whole vectors per pixel, or rows that start at whole vectors."""
-    channels = rows_of(graph.value(name).shape)[2]
-    return StorageNeed(0, 0, LANES if channels >= _LEAST_PADDED_CHANNELS else 1)
+    value = graph.value(name)
+    size = rows_of(value.shape)[2] * value.dtype.size
+    return StorageNeed(0, 0, LANES if size >= _LEAST_PADDED_BYTES else 1)
 
 
 def _shape_refusal(node: Node, graph: Graph) -> str | None:
@@ -65,7 +66,7 @@ def _shape_refusal(node: Node, graph: Graph) -> str | None:
         if own_channels != channels:
             return f"{name} has {own_channels} of {channels} channels"
         own_pixels = shape[-2] if len(shape) > 1 else 1
-        if graph.is_constant(name) and own_channels * own_pixels % LANES and rows_of(shape)[0] > 1:
+        if graph.is_constant(name) and own_channels * own_pixels * graph.value(name).dtype.size % LANES and rows_of(shape)[0] > 1:
             return f"constant {name} with rows that are no whole vectors"
     if node.op == "reshape" and rows_of(graph.value(node.inputs[0]).shape) != (rows, pixels, channels):
         return "elements move between rows or pixels"
@@ -81,20 +82,22 @@ def _operands(node: Node, graph: Graph, storage: StorageOf) -> tuple[Operand, ..
     return (Operand(RowTable(name, tuple(range(rows_of(shape)[0]))), storage(name).pixel_pitch, 1),)
 
 
-def _kernel(node: Node, graph: Graph, storage: StorageOf, body: MakeBody) -> PieKernel:
+def _kernel(
+    node: Node, graph: Graph, storage: StorageOf, body: MakeBody, options: KernelOptions
+) -> PieKernel:
     result = graph.value(node.outputs[0])
     _, pixels, channels = rows_of(result.shape)
     operands = _operands(node, graph, storage)
     layouts = [storage(name) for name in (*node.inputs, *node.outputs)]
     shape = RowShape(
         pixels=pixels,
-        size=channels,
+        size=channels * layouts[-1].item,
         in_pitches=tuple(entry.pixel_stride for entry in operands),
         out_pitch=layouts[-1].pixel_pitch,
         aligned=all(_aligned(layout) for layout in layouts),
         shared_gaps=layouts[-1].shared_gaps,
     )
-    return elementwise_kernel(shape, body(), node.op)
+    return elementwise_kernel(shape, body(), node.op, hardware_loops=options.hardware_loops)
 
 
 def _aligned(layout: Storage) -> bool:
@@ -102,11 +105,13 @@ def _aligned(layout: Storage) -> bool:
     return starts_aligned and (layout.rows == 1 or layout.row_pitch % LANES == 0)
 
 
-def _build(node: Node, graph: Graph, body: MakeBody, storage: StoragePlan) -> NodePlan:
+def _build(
+    node: Node, graph: Graph, body: MakeBody, options: KernelOptions, storage: StoragePlan
+) -> NodePlan:
     result = graph.value(node.outputs[0])
     if node.name in storage.elided:
         return NodePlan(node, "view", ())
-    kernel = _kernel(node, graph, lambda name: storage.of(graph, name), body)
+    kernel = _kernel(node, graph, lambda name: storage.of(graph, name), body, options)
     rows, _, _ = rows_of(result.shape)
     tables = tuple(entry.table for entry in _operands(node, graph, lambda name: storage.of(graph, name)))
     call = Call(
@@ -123,34 +128,39 @@ def _build(node: Node, graph: Graph, body: MakeBody, storage: StoragePlan) -> No
     return NodePlan(node, KERNEL, (call,), assembly=((kernel.symbol, kernel.assembly),))
 
 
-def _is_int8(node: Node, graph: Graph) -> bool:
-    return all(graph.value(name).dtype is DType.INT8 for name in (*node.inputs, *node.outputs))
+def _element_bytes(node: Node, graph: Graph) -> int | None:
+    """1 where all values are int8, 2 where all are int16, else None."""
+    types = {graph.value(name).dtype for name in (*node.inputs, *node.outputs)}
+    return {DType.INT8: 1, DType.INT16: 2}.get(types.pop()) if len(types) == 1 else None
 
 
 def _sum(node: Node, graph: Graph) -> MakeBody | str:
-    if not _is_int8(node, graph):
-        return "not int8"
+    size = _element_bytes(node, graph)
+    if size is None:
+        return "not all int8 or all int16"
     low, high = bounds(node, graph)
     points = tuple(graph.value(name).zero_point for name in node.inputs)
-    spec = SumSpec(node.attrs["weights"], points, graph.value(node.outputs[0]).zero_point, low, high)
+    spec = SumSpec(node.attrs["weights"], points, graph.value(node.outputs[0]).zero_point, low, high, size)
     return weighted_sum.supports(spec) or (lambda: sum_body(spec))
 
 
 def _product(node: Node, graph: Graph) -> MakeBody | str:
-    if not _is_int8(node, graph):
-        return "not int8"
+    size = _element_bytes(node, graph)
+    if size is None:
+        return "not all int8 or all int16"
     low, high = bounds(node, graph)
     first, second = (graph.value(name).zero_point for name in node.inputs)
-    spec = ProductSpec(node.attrs["requant"], (first, second), graph.value(node.outputs[0]).zero_point, low, high)
+    spec = ProductSpec(node.attrs["requant"], (first, second), graph.value(node.outputs[0]).zero_point, low, high, size)
     return product.supports(spec) or (lambda: Product(spec))
 
 
 def _flip(node: Node, graph: Graph) -> MakeBody | str:
-    return FlipSign if graph.value(node.outputs[0]).dtype.size == 1 else "not 8 bits"
+    size = graph.value(node.outputs[0]).dtype.size
+    return (lambda: FlipSign(size)) if size <= 2 else "wider than 16 bits"
 
 
 def _copy(node: Node, graph: Graph) -> MakeBody | str:
-    return Copy if graph.value(node.outputs[0]).dtype.size == 1 else "not 8 bits"
+    return Copy
 
 
 _BODIES: dict[str, Callable[[Node, Graph], MakeBody | str]] = {

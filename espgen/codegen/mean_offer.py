@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from espgen.codegen.calls import Call, NodePlan
-from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.offers import KernelOptions, Offer, Refusal
 from espgen.codegen.pie.mean import MeanSpec, mean_kernel, supports
 from espgen.codegen.pie.packing import LANES
 from espgen.ir import DType, Graph, Node
@@ -15,7 +15,7 @@ from espgen.schedule.storage import StorageNeed, StoragePlan, dense_storage, pad
 KERNEL = "pie mean"
 
 
-def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
     """A PIE mean for a reduce_mean node, or why there is none; None for other nodes."""
     if node.op != "reduce_mean":
         return None
@@ -30,7 +30,8 @@ def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
     reason = supports(spec)
     if reason is not None:
         return Refusal(KERNEL, reason)
-    return Offer(KERNEL, int(mean_kernel(spec).cycles(1)), {source.name: need}, partial(_build, node, graph))
+    cycles = int(mean_kernel(spec, hardware_loops=options.hardware_loops).cycles(1))
+    return Offer(KERNEL, cycles, {source.name: need}, partial(_build, node, graph, options))
 
 
 def _spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MeanSpec:
@@ -52,9 +53,10 @@ def _spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MeanSpec
     )
 
 
-def _build(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
+def _build(node: Node, graph: Graph, options: KernelOptions, storage: StoragePlan) -> NodePlan:
     source, result = node.inputs[0], node.outputs[0]
-    kernel = mean_kernel(_spec(node, graph, storage.storages[source], storage.storages[result]))
+    spec = _spec(node, graph, storage.storages[source], storage.storages[result])
+    kernel = mean_kernel(spec, hardware_loops=options.hardware_loops)
     rows, _, _ = rows_of(graph.value(source).shape)
     call = Call(
         function=kernel.symbol,

@@ -35,7 +35,17 @@ class Refusal:
     reason: str
 
 
-Provider = Callable[[Node, Graph], Offer | Refusal | None]
+@dataclass(frozen=True)
+class KernelOptions:
+    """What a user decides about all assembly kernels.
+
+    hardware_loops  `esp.lp.*`, or counted branches for early silicon whose loop state has an erratum
+    """
+
+    hardware_loops: bool = True
+
+
+Provider = Callable[[Node, Graph, KernelOptions], Offer | Refusal | None]
 
 
 def portable_cycles(node: Node, graph: Graph) -> int:
@@ -46,9 +56,11 @@ def portable_cycles(node: Node, graph: Graph) -> int:
     return macs * PORTABLE_CYCLES_PER_MAC + elements * PORTABLE_CYCLES_PER_ELEMENT
 
 
-def plan_nodes(graph: Graph, providers: Sequence[Provider]) -> tuple[tuple[NodePlan, ...], StoragePlan]:
+def plan_nodes(
+    graph: Graph, providers: Sequence[Provider], options: KernelOptions
+) -> tuple[tuple[NodePlan, ...], StoragePlan]:
     """The cheapest kernel of every node, and the storage that satisfies all of them."""
-    answers = {node.name: [provider(node, graph) for provider in providers] for node in graph.nodes}
+    answers = {node.name: [provider(node, graph, options) for provider in providers] for node in graph.nodes}
     chosen: dict[str, Offer] = {}
     needs: dict[str, StorageNeed] = {}
     for node in graph.nodes:

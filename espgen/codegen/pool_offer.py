@@ -8,7 +8,7 @@ import numpy as np
 
 from espgen import arith
 from espgen.codegen.calls import Call, NodePlan, padding_bytes
-from espgen.codegen.offers import Offer, Refusal
+from espgen.codegen.offers import KernelOptions, Offer, Refusal
 from espgen.codegen.pie import depthwise, max_pool
 from espgen.codegen.pie.max_pool import MaxPoolSpec, max_pool_kernel
 from espgen.codegen.pie.packing import LANES
@@ -19,24 +19,28 @@ from espgen.ops.broadcast import reach
 from espgen.ops.pool2d import coordinates, counts
 from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
 
+_MOST_SUMS = 1 << 22
+"""Sums up to which every one is checked."""
+
 MAX_KERNEL, AVERAGE_KERNEL = "pie max pool", "pie average pool"
 
 
-def offer(node: Node, graph: Graph) -> Offer | Refusal | None:
+def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
     """A PIE pool for a pooling node, or why there is none; None for other nodes."""
     if node.op not in ("max_pool2d", "average_pool2d"):
         return None
     name = MAX_KERNEL if node.op == "max_pool2d" else AVERAGE_KERNEL
-    if any(graph.value(value).dtype is not DType.INT8 for value in (node.inputs[0], node.outputs[0])):
-        return Refusal(name, "not int8")
-    return _max_offer(node, graph) if node.op == "max_pool2d" else _average_offer(node, graph)
+    types = {graph.value(value).dtype for value in (node.inputs[0], node.outputs[0])}
+    if types not in ({DType.INT8}, {DType.INT16}):
+        return Refusal(name, "not int8 or int16 throughout")
+    return (_max_offer if node.op == "max_pool2d" else _average_offer)(node, graph, options)
 
 
 def _storages(graph: Graph, needs: dict[str, StorageNeed]) -> dict[str, Storage]:
     return {name: padded_storage(graph.value(name), need) for name, need in needs.items()}
 
 
-def _max_offer(node: Node, graph: Graph) -> Offer | Refusal:
+def _max_offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal:
     needs = {name: StorageNeed(0, 0, LANES) for name in (node.inputs[0], node.outputs[0])}
     rows = coordinates(node, graph, 0)
     inside = (rows >= 0) & (rows < graph.value(node.inputs[0]).shape[1])
@@ -51,8 +55,8 @@ def _max_offer(node: Node, graph: Graph) -> Offer | Refusal:
     if reason is not None:
         return Refusal(MAX_KERNEL, reason)
     batch, out_h = graph.value(node.outputs[0]).shape[:2]
-    cycles = int(max_pool_kernel(spec).cycles(out_h) * batch)
-    return Offer(MAX_KERNEL, cycles, needs, partial(_build_max, node, graph))
+    cycles = int(max_pool_kernel(spec, hardware_loops=options.hardware_loops).cycles(out_h) * batch)
+    return Offer(MAX_KERNEL, cycles, needs, partial(_build_max, node, graph, options))
 
 
 def _max_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> MaxPoolSpec:
@@ -72,22 +76,24 @@ def _max_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> MaxPool
         out_pitch=storages[result.name].pixel_pitch,
         low=low,
         high=high,
+        element_bytes=result.dtype.size,
     )
 
 
-def _build_max(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
-    kernel = max_pool_kernel(_max_spec(node, graph, dict(storage.storages)))
+def _build_max(node: Node, graph: Graph, options: KernelOptions, storage: StoragePlan) -> NodePlan:
+    spec = _max_spec(node, graph, dict(storage.storages))
+    kernel = max_pool_kernel(spec, hardware_loops=options.hardware_loops)
     return _plan(node, graph, storage, MAX_KERNEL, kernel, nearest=True)
 
 
-def _average_offer(node: Node, graph: Graph) -> Offer | Refusal:
+def _average_offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal:
     source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     divisors = np.unique(counts(node, graph, 0)[:, None] * counts(node, graph, 1)[None, :])
     if len(divisors) > 1:
         return Refusal(AVERAGE_KERNEL, "windows of different sizes")
     requant = _average_requant(node, graph, int(divisors[0]))
     if requant is None:
-        return Refusal(AVERAGE_KERNEL, f"no exact 16-bit division by {int(divisors[0]) * node.attrs['ratio'].denominator}")
+        return Refusal(AVERAGE_KERNEL, f"no exact division by {int(divisors[0]) * node.attrs['ratio'].denominator}")
     columns = coordinates(node, graph, 1)
     halo = (max(0, -int(columns.min())), max(0, int(columns.max()) - source.shape[2] + 1))
     needs = {source.name: StorageNeed(*halo, LANES), result.name: StorageNeed(0, 0, LANES)}
@@ -96,28 +102,32 @@ def _average_offer(node: Node, graph: Graph) -> Offer | Refusal:
     if reason is not None:
         return Refusal(AVERAGE_KERNEL, reason)
     batch, out_h = result.shape[:2]
-    cycles = int(depthwise.depthwise_kernel(spec).cycles(out_h) * batch)
-    return Offer(AVERAGE_KERNEL, cycles, needs, partial(_build_average, node, graph, requant))
+    cycles = int(depthwise.depthwise_kernel(spec, hardware_loops=options.hardware_loops).cycles(out_h) * batch)
+    return Offer(AVERAGE_KERNEL, cycles, needs, partial(_build_average, node, graph, requant, options))
 
 
 def _average_requant(node: Node, graph: Graph, count: int) -> arith.Requant | None:
     """A requantization of window sums that is exact for every sum that can occur, or None."""
     ratio = arith.Ratio(node.attrs["ratio"].numerator, node.attrs["ratio"].denominator * count)
+    source = graph.value(node.inputs[0])
     area = node.attrs["kernel"][0] * node.attrs["kernel"][1]
-    bound = area * reach(graph.value(node.inputs[0]))
-    sums = np.arange(-bound, bound + 1, dtype=np.int64)
+    bound, bits = area * reach(source), 8 * source.dtype.size
     real = ratio.numerator / ratio.denominator
-    if real >= 128 or bound * ratio.numerator >= 1 << 61:
+    if bound > _MOST_SUMS or real >= 128 or bound * ratio.numerator >= 1 << 61:
         return None
-    chosen = arith.choose_requant([real], [bound], 8)
-    limit = 1 << 20
+    chosen = arith.choose_requant([real], [bound], bits)
+    sums = np.arange(-bound, bound + 1, dtype=np.int64)
+    # Beyond any output a Scale saturates its input: what counts is what is left after clipping to any zero point.
+    limit = 2 << bits
     exact = arith.apply_ratio(sums, ratio, 0, -limit, limit)
-    # Beyond the output's range a Scale saturates its input: what counts is what is left after clipping to any zero point.
-    if not np.array_equal(np.clip(exact, -256, 256), np.clip(arith.requantize(sums, chosen, 0, -limit, limit), -256, 256)):
+    given = arith.requantize(sums, chosen, 0, -limit, limit)
+    if not np.array_equal(np.clip(exact, -(1 << bits), 1 << bits), np.clip(given, -(1 << bits), 1 << bits)):
         return None
     channels = graph.value(node.inputs[0]).shape[3]
     if isinstance(chosen, arith.Scale):
         return arith.Scale(chosen.split, chosen.high * channels, chosen.low * channels, chosen.shift * channels)
+    if isinstance(chosen, arith.WideScale):
+        return arith.WideScale(chosen.split, chosen.multiplier * channels, chosen.shift * channels)
     return chosen
 
 
@@ -141,11 +151,15 @@ def _average_spec(node: Node, graph: Graph, requant: arith.Requant, storages: di
         low=low,
         high=high,
         bound=area * reach(source),
+        element_bytes=result.dtype.size,
     )
 
 
-def _build_average(node: Node, graph: Graph, requant: arith.Requant, storage: StoragePlan) -> NodePlan:
-    kernel = depthwise.depthwise_kernel(_average_spec(node, graph, requant, dict(storage.storages)))
+def _build_average(
+    node: Node, graph: Graph, requant: arith.Requant, options: KernelOptions, storage: StoragePlan
+) -> NodePlan:
+    spec = _average_spec(node, graph, requant, dict(storage.storages))
+    kernel = depthwise.depthwise_kernel(spec, hardware_loops=options.hardware_loops)
     return _plan(node, graph, storage, AVERAGE_KERNEL, kernel, nearest=False)
 
 
