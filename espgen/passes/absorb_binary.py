@@ -40,6 +40,7 @@ def absorb_binary(builder: Builder, node: Node, operands: list[Symbol | None], s
         symbol = _with_constant(builder, node, (right, left)[index], data, index, shape)
         if symbol is not None:
             return symbol
+    left, right = (_settled(builder, symbol, data, node) for symbol, data in zip((left, right), constants, strict=True))
     same = _same_base(builder, node, left, right, shape)
     if same is not None:
         return same
@@ -84,6 +85,13 @@ def _with_constant(builder: Builder, node: Node, other: Symbol, data: Array, ind
     if isinstance(result, Function):
         return reshaped(builder, result, shape, node.outputs[0], node)
     return replace(result, label=node.outputs[0])
+
+
+def _settled(builder: Builder, symbol: Symbol, data: Array | None, node: Node) -> Symbol:
+    """An operand of a two-tensor operation: constants and functions as they are, anything open as an integer value."""
+    if data is not None or isinstance(symbol, Quantized | Function):
+        return symbol
+    return Quantized(symbol.label, symbol.shape, builder.operand(symbol, node))
 
 
 def _refuse(builder: Builder, symbol: Symbol, node: Node) -> Symbol:
@@ -150,5 +158,5 @@ def _operation(
         right = Real(f"{node.inputs[1]}/reciprocal", right.shape, 1.0 / divisor)
     for symbol in (left, right):
         if not isinstance(symbol, Real):
-            builder.operand(symbol, node)
+            builder.operand(symbol, node)  # refuses what is float at run time here, where the node is known
     return Operation(node.outputs[0], shape, node, (left, right))

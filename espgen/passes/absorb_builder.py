@@ -11,6 +11,7 @@ from espgen.ir import DType, Graph, Node, QuantParams, Value
 from espgen.ops.expression import Expression, X
 from espgen.passes.absorb_numbers import Array, dequantized, quantized
 from espgen.passes.absorb_products import emit_product
+from espgen.passes.absorb_ranges import Range, real_range, unsaturated
 from espgen.passes.absorb_symbols import (
     Clip,
     Function,
@@ -21,9 +22,13 @@ from espgen.passes.absorb_symbols import (
     Real,
     Source,
     Symbol,
+    clipped,
     intersect,
     not_quantized,
 )
+
+_FINER = 128
+"""Steps of a 16-bit intermediate in one 8-bit step: twice the 8-bit range fits."""
 
 UNIT = QuantParams.tensor(1.0)
 """What integers mean that no DequantizeLinear explains: themselves."""
@@ -41,6 +46,7 @@ class Builder:
     done: dict[tuple[int, QuantParams, DType], str] = field(default_factory=dict)
     kept: list[Symbol] = field(default_factory=list)
     node_names: set[str] = field(default_factory=set)
+    widened: dict[str, Symbol] = field(default_factory=dict)
 
     # Values and nodes.
 
@@ -91,9 +97,10 @@ class Builder:
     # Symbols to integer values.
 
     def operand(self, symbol: Symbol, reader: Node) -> str:
-        """The integer value a symbol already is; EspgenError where it is float at run time.
+        """The integer value a symbol is, or becomes; EspgenError where it is float at run time and nothing bounds it.
 
-        A bare Relu or Clip of an integer value keeps that value's scale.
+        A bare Relu or Clip of an integer value keeps that value's scale. An open result of 8-bit operands that the model
+        leaves unquantized is held in 16 bits, with the range its operands prove.
         """
         if isinstance(symbol, Function) and symbol.expression[0] in ("Relu", "Clip") and symbol.expression[1] == X:
             base = self.values[symbol.base]
@@ -107,7 +114,17 @@ class Builder:
                     hint="quantize activations per tensor; only weights may have one scale per channel",
                 )
             return symbol.name
-        raise not_quantized(symbol, reader)
+        bounds = real_range(self, symbol)
+        if bounds is None:
+            raise not_quantized(symbol, reader)
+        return self._widened(symbol, bounds, reader)
+
+    def _widened(self, symbol: Symbol, bounds: Range, reader: Node) -> str:
+        largest = max(abs(bounds[0]), abs(bounds[1]), float(np.finfo(np.float32).tiny))
+        quant = QuantParams.tensor(largest / DType.INT16.maximum)
+        name = self.quantize(symbol, quant, DType.INT16, symbol.label, reader)
+        self.widened[name] = symbol
+        return name
 
     def quantize(self, symbol: Symbol, quant: QuantParams, dtype: DType, name: str, reader: Node) -> str:
         """The integer value that holds `symbol` in `quant`; its name is `name` where it has to be made."""
@@ -168,10 +185,32 @@ class Builder:
     def _emit_function(self, symbol: Function, result: str) -> None:
         """A table, or where it only clips a Requantize, which is exact for 16 bits, too."""
         bounds = clip_of(symbol.expression)
-        if bounds is None:
-            self.emit(symbol.node, "Unary", (symbol.base,), (result,), expression=symbol.expression)
-        else:
+        if bounds is not None:
             self.emit(symbol.node, "Requantize", (symbol.base,), (result,), clip=bounds)
+            return
+        base = symbol.base
+        if base in self.widened:
+            needed = unsaturated(symbol.expression, self.values[base], self.values[result])
+            base = self._limited(base, needed, Node(symbol.node, "Unary", (base,), (result,)))
+        value = self.values[result]
+        if self.values[base].dtype.size <= value.dtype.size:
+            self.emit(symbol.node, "Unary", (base,), (result,), expression=symbol.expression)
+            return
+        # A table of 16-bit values interpolates between its entries: 8-bit entries would be rounded twice.
+        finer = QuantParams.tensor(value.scale / _FINER, value.zero_point * _FINER)
+        wide = DType.INT16 if value.dtype is DType.INT8 else DType.UINT16
+        middle = self.declare(f"{symbol.label}/{wide.value}", value.shape, wide, finer)
+        self.emit(symbol.node, "Unary", (base,), (middle,), expression=symbol.expression)
+        self.emit(f"{symbol.node}/round", "Requantize", (middle,), (result,))
+
+    def _limited(self, name: str, needed: Range, reader: Node) -> str:
+        """A value whose range was espgen's own choice, in the finer steps of the part of it that its reader needs."""
+        source = self.widened.get(name)
+        bounds = None if source is None else real_range(self, source)
+        if source is None or bounds is None or max(map(abs, needed)) >= max(map(abs, bounds)):
+            return name
+        cut = clipped(source, needed, f"{source.label}/limited")
+        return name if cut is None else self._widened(cut, needed, reader)
 
     def _emit_operation(self, symbol: Operation, quant: QuantParams, result: str) -> None:
         names = []
@@ -185,7 +224,26 @@ class Builder:
         attrs = dict(symbol.node.attrs)
         if symbol.clip is not None:
             attrs["clip"] = symbol.clip
+        if symbol.node.op in ("Add", "Sub") and len(names) == 2:
+            names = self._limited_terms(symbol, names, result)
         self.emit(symbol.node.name, symbol.node.op, tuple(names), (result,), **attrs)
+
+    def _limited_terms(self, symbol: Operation, names: list[str], result: str) -> list[str]:
+        """Terms of a sum, those of espgen's own range cut to where the sum does not saturate anyway."""
+        value = self.values[result]
+        reach = [(limit - value.zero_point) * value.scale for limit in (value.dtype.minimum - 1, value.dtype.maximum + 1)]
+        first, second = (real_range(self, Quantized(name, (), name)) for name in names)
+        if first is None or second is None:
+            return names
+        (first_low, first_high), (second_low, second_high) = first, second
+        if symbol.node.op == "Add":
+            needed = [(reach[0] - second_high, reach[1] - second_low), (reach[0] - first_high, reach[1] - first_low)]
+        else:
+            needed = [(reach[0] + second_low, reach[1] + second_high), (first_low - reach[1], first_high - reach[0])]
+        for index in (0, 1):
+            if names[index] in self.widened and names[1 - index] not in self.widened:
+                names[index] = self._limited(names[index], needed[index], symbol.node)
+        return names
 
     def _quantized_constant(self, operand: Real, symbol: Operation) -> str:
         """A float constant next to integers: symmetric int16, or int8 where that holds the same numbers.

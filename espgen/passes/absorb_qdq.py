@@ -29,7 +29,6 @@ from espgen.passes.absorb_symbols import (
     Source,
     Symbol,
     clipped,
-    not_quantized,
     scalar_of,
     through_moves,
 )
@@ -323,8 +322,8 @@ def _output(builder: Builder, output: str) -> str:
         limits, dtype = _KNOWN_RANGES.get(symbol.expression[0]), builder.values[symbol.base].dtype
     elif isinstance(symbol, Operation) and isinstance(symbol.operands[0], Quantized):
         dtype = builder.values[symbol.operands[0].name].dtype
-    if limits is None or dtype is None or dtype is DType.INT32:
-        raise not_quantized(symbol, reader)
+    if limits is None or dtype is None or dtype.size > 2:
+        return builder.operand(symbol, reader)
     steps = 1 + dtype.maximum - dtype.minimum
     middle = dtype.minimum if limits[0] == 0 else (dtype.minimum + dtype.maximum + 1) // 2
     quant = QuantParams.tensor((limits[1] - limits[0]) / steps, middle)

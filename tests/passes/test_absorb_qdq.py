@@ -342,6 +342,37 @@ def sixteen_bits() -> ModelProto:
     return net.pair("y", 0.001, np.int16(0), "r").build(IMAGE)
 
 
+def conv_sigmoid_without_scales() -> ModelProto:
+    """As Brevitas leaves it: only the activation's result has a scale."""
+    return conv(start()).op("Sigmoid", "c", "s").pair("y", 1 / 250, np.int8(-128), "s").build(IMAGE)
+
+
+def conv_swish_without_scales() -> ModelProto:
+    return conv(start()).op("Sigmoid", "c", "s").op("Mul", "c s", "m").pair("y", 0.1, np.int8(-100), "m").build(IMAGE)
+
+
+def residual_without_scales() -> ModelProto:
+    net = conv(start()).pair("z", 0.09, np.int8(33)).op("Add", "c z_dq", "a").op("Relu", "a", "r")
+    return net.pair("y", 0.11, np.int8(-128), "r").build({"x": (1, 6, 7, 8), "z": (1, 4, 7, 8)})
+
+
+def pooled_residual_without_scales() -> ModelProto:
+    net = (
+        conv(start()).pair("z", 0.09, np.int8(33)).op("Add", "c z_dq", "a").op("Relu", "a", "r").op("GlobalAveragePool", "r", "g")
+    )
+    return net.op("Flatten", "g", "f").pair("y", 0.06, np.int8(-128), "f").build({"x": (2, 6, 7, 8), "z": (2, 4, 7, 8)})
+
+
+def functions_meet_without_scales() -> ModelProto:
+    net = start().pair("z", 0.09, np.int8(33)).op("Sigmoid", "x_dq", "s").op("Tanh", "z_dq", "t").op("Mul", "s t", "m")
+    return net.pair("y", 0.007, np.int8(3), "m").build({"x": (1, 6, 4, 4), "z": (1, 6, 4, 4)})
+
+
+def float_logits() -> ModelProto:
+    net = start().weights("w", int8(6, 4), 0.01, np.int8(0)).const(b=np.float32([0.5, -1.0, 0.25, 2.0]))
+    return net.op("Gemm", "x_dq w b", "y").build(ROWS, "y")
+
+
 CASES: dict[Callable[[], ModelProto], list[str]] = {
     conv_relu: ["Conv"], conv_two_clips: ["Conv"], conv_batch_norm_clip: ["Conv"], conv_batch_norm_integer_bias: ["Conv"],
     conv_uint8_weights: ["Conv"], conv_uint8_batch_norm: ["Conv"], conv_transpose_batch_norm: ["ConvTranspose"],
@@ -359,7 +390,10 @@ CASES: dict[Callable[[], ModelProto], list[str]] = {
     requantize_chain: ["Requantize", "Requantize"], fan_out_and_shared_weights: ["Conv", "Conv", "Add", "Mul", "Add"],
     narrow_integers: ["Requantize", "Conv"], movement_in_front_of_quantization: ["Transpose", "Conv"],
     integers_move: ["Transpose", "Requantize"], relu_shares_its_scale: ["Requantize", "Conv"],
-    softmax_output_is_float: ["Softmax"], sixteen_bits: ["Conv"],
+    softmax_output_is_float: ["Softmax"], sixteen_bits: ["Conv"], conv_sigmoid_without_scales: ["Conv", "Unary", "Requantize"],
+    conv_swish_without_scales: ["Conv", "Unary", "Requantize"], residual_without_scales: ["Conv", "Add"],
+    pooled_residual_without_scales: ["Conv", "Add", "GlobalAveragePool", "Reshape"],
+    functions_meet_without_scales: ["Unary", "Unary", "Mul"], float_logits: ["Gemm"],
 }  # fmt: skip
 
 
@@ -440,8 +474,9 @@ FLOATS: list[tuple[str, Callable[[], ModelProto], str]] = [
      "weights of Conv"),
     ("activation", lambda: Net().weights("w", int8(1, 6, 1, 1), 0.1, np.int8(0)).op("Conv", "x w", "y").build(IMAGE, "y"),
      "graph input 'x' is float"),
-    ("between", lambda: conv(start()).op("Sigmoid", "c", "s").pair("y", 0.1, np.int8(0), "s").build(IMAGE), "output of Conv"),
-    ("output", lambda: conv(start()).build(IMAGE, "c"), "output of Conv is not quantized"),
+    ("between", lambda: conv(start()).op("LogSoftmax", "c", "s").op("Sigmoid", "s", "d").pair("y", 0.1, np.int8(0), "d")
+     .build(IMAGE), "output of LogSoftmax"),
+    ("output", lambda: start().op("LogSoftmax", "x_dq", "y").build(ROWS, "y"), "output of LogSoftmax is not quantized"),
     ("weights", lambda: start().const(w=np.ones((1, 6, 1, 1), np.float32)).op("Conv", "x_dq w", "c")
      .pair("y", 1.0, np.int8(0), "c").build(IMAGE), "weights of Conv are not quantized"),
     ("per channel", lambda: Net().const(s=np.float32([1.0] * 6), z=np.int8([0] * 6)).op("QuantizeLinear", "x s z", "q")
