@@ -76,6 +76,22 @@ def test_shapes(requant, tmp_path):
     run_cases({name: case(rng, requant=requant, **shape) for name, shape in SHAPES.items()}, tmp_path)
 
 
+WORDS = ("one pixel, one channel", "24 channels in 32 bytes", "64 channels, 5 wide", "stride 2", "dilated", "5x5", "1x31")
+
+
+@pytest.mark.parametrize("requant", ["shift", "shifts", "scale"])
+@pytest.mark.parametrize("weight_bytes", [1, 2])
+def test_int16(requant, weight_bytes, tmp_path):
+    rng = np.random.default_rng(28)
+    options = {"requant": requant, "element_bytes": 2, "weight_bytes": weight_bytes}
+    cases = {name: case(rng, **options, **SHAPES[name]) for name in WORDS}
+    cases["extreme"] = case(rng, **options, extreme=True, **SHAPES["stride 2"])
+    cases["zero points"] = case(rng, **options, zero_point=300, weight_zero=-3, **SHAPES["stride 2"])
+    cases["bounded"] = case(rng, **options, zero_point=7, low=-1000, high=2000, **SHAPES["5x5"])
+    cases["no hardware loops"] = case(rng, **options, hardware_loops=False, **SHAPES["5x5"])
+    run_cases(cases, tmp_path)
+
+
 def test_every_width(tmp_path):
     rng = np.random.default_rng(22)
     cases = {}

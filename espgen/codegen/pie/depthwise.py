@@ -1,8 +1,8 @@
-"""Depthwise convolution int8 -> int8, any kernel, stride and dilation, one output channel per input channel.
+"""Depthwise convolution of int8 or int16, any kernel, stride and dilation, one output channel per input channel.
 
-Loops: block of 16 channels / row / runs of pixels, whose steps depthwise_schedule.py plans. A block's record holds
-what the epilogue wants, the weights that stay in registers, the bias, and the other weights in the order the steps
-load them. A weight zero point that does not fold into the weights is a constant vector times every input.
+Loops: block of 16 bytes of channels / row / runs of pixels, whose steps depthwise_schedule.py plans. A block's record
+holds what the epilogue wants, the weights that stay in registers, the bias, and the other weights in the order the
+steps load them. A weight zero point that does not fold into the weights is a constant vector times every input.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from espgen import arith
 from espgen.codegen.pie.asm import Function
-from espgen.codegen.pie.conv import accumulator_bound, fold_weight_zero
+from espgen.codegen.pie.conv import accumulator_bound, accumulator_reach, fold_weight_zero
 from espgen.codegen.pie.depthwise_schedule import WEIGHT, Bias, Finish, Geometry, Load, Mac, Row, Run, plan_row
 from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, ShiftEpilogue, choose_epilogue, load_bias
 from espgen.codegen.pie.packing import LANES, padded
-from espgen.codegen.pie.registers import A0, A1, A2, A3, A5, Pool, Q, X
+from espgen.codegen.pie.registers import A0, A1, A2, A3, A5, SP, Pool, Q, X
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.pie.store import Store, Stores, allocate_step, plan_stores
 from espgen.errors import EspgenError
@@ -35,28 +37,44 @@ _FUSED_REACH, _ALONE_REACH = (-128, 112), (-2048, 2032)
 
 def supports(spec: ConvSpec) -> str | None:
     """None where there is a PIE kernel for this depthwise convolution, else the reason why not."""
-    if spec.groups != spec.out_channels or spec.group_inputs != 1:
-        return "not one filter per channel"
-    if spec.weights.dtype != np.int8 or spec.element_bytes != 1:
-        return "not int8"
-    if isinstance(spec.requant, arith.WideScale):
-        return "WideScale is for wider outputs"
-    if spec.kernel_h > _MOST_ROWS or spec.kernel_h * spec.kernel_w > _MOST_TAPS:
-        return f"a window of {spec.kernel_h}x{spec.kernel_w}"
-    if max(spec.bound or 0, accumulator_bound(spec)) >= 2**31:
-        return "accumulators may leave 32 bits"
     try:
-        epilogue = _epilogue(spec)
+        depthwise_kernel(spec)
     except EspgenError as reason:
         return reason.message
+    return None
+
+
+def _refusal(spec: ConvSpec) -> str | None:
+    """Why there is no PIE kernel, or None; registers may still run out."""
+    if spec.groups != spec.out_channels or spec.group_inputs != 1:
+        return "not one filter per channel"
+    size = spec.element_bytes
+    if spec.weights.dtype not in (np.int8, np.int16)[:size]:
+        return f"{spec.weights.dtype} weights"
+    if spec.in_pitch % size or spec.out_pitch % size:
+        return "pitches are no multiple of the element size"
+    if size == 1 and isinstance(spec.requant, arith.WideScale):
+        return "WideScale is for wider outputs"
+    if size == 2 and fold_weight_zero(spec)[1]:
+        return "weights minus their zero point leave 16 bits"
+    if spec.kernel_h > _MOST_ROWS or spec.kernel_h * spec.kernel_w > _MOST_TAPS:
+        return f"a window of {spec.kernel_h}x{spec.kernel_w}"
+    if accumulator_bound(spec) >= 2 ** (31 if size == 1 else 62):
+        return "accumulators may leave their register"
+    try:
+        epilogue = _epilogue(spec)
+    except EspgenError as problem:
+        return problem.message
     if isinstance(epilogue, ScaleEpilogue) and epilogue.scale.split > 15:
         return "accumulators too wide for 16-bit factors"
     return None
 
 
 def _epilogue(spec: ConvSpec) -> Epilogue:
-    bound = accumulator_bound(spec) if spec.bound is None else spec.bound
-    return choose_epilogue(spec.requant, spec.zero_point, spec.low, spec.high, bound, spec.out_channels)
+    bound = accumulator_reach(spec)
+    return choose_epilogue(
+        spec.requant, spec.zero_point, spec.low, spec.high, bound, spec.out_channels, spec.element_bytes
+    )
 
 
 def _corrections(weight_zero: int) -> tuple[int, ...]:
@@ -71,7 +89,7 @@ class _Plan:
     """Everything decided before code is written."""
 
     spec: ConvSpec
-    weights: npt.NDArray[np.int8]
+    weights: npt.NDArray[Any]
     corrections: tuple[int, ...]
     row: Row
     stores: Stores
@@ -79,8 +97,8 @@ class _Plan:
 
     @property
     def blocks(self) -> int:
-        """Blocks of 16 channels."""
-        return -(-self.spec.out_channels // LANES)
+        """Blocks of 16 bytes of channels."""
+        return -(-self.spec.out_channels // self.spec.lanes)
 
     @property
     def streamed(self) -> tuple[int, ...]:
@@ -94,6 +112,7 @@ def _plan(spec: ConvSpec) -> _Plan:
     epilogue = _epilogue(spec)
     free = _REGISTERS - epilogue.held
     most = free - max(3, epilogue.clobbered)
+    uniform = not corrections and bool((weights == weights[:, :1, :1]).all())
     rows = []
     for pinned in sorted({min(most, spec.kernel_h * spec.kernel_w + len(corrections)), most - 1}):
         geometry = Geometry(
@@ -105,27 +124,29 @@ def _plan(spec: ConvSpec) -> _Plan:
             free,
             max(pinned, min(len(corrections), most)),
             epilogue.clobbered if epilogue.clobbered > 1 else 0,
+            uniform,
         )
         rows.append(plan_row(geometry, spec.out_width))
     row = min(rows, key=lambda row: row.cost)
-    stores = plan_stores(spec.out_channels, spec.out_pitch, spec.out_width)
+    stores = plan_stores(spec.out_channels * spec.element_bytes, spec.out_pitch, spec.out_width)
     return _Plan(spec, weights, corrections, row, stores, spec.in_pitch % LANES == 0)
 
 
+@lru_cache(maxsize=32)
 def depthwise_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True) -> PieKernel:
     """The PIE kernel of a depthwise convolution; in_rows point to the pixel that output pixel 0 reads first.
 
     `symbol` defaults to a name made from the shape and a digest of the code. Raises EspgenError where `supports` gives
     a reason.
     """
-    reason = supports(spec)
+    reason = _refusal(spec)
     if reason is not None:
-        raise EspgenError(f"no PIE kernel for this depthwise convolution: {reason}")
+        raise EspgenError(reason)
     plan = _plan(spec)
     if not symbol:
         digest = hashlib.sha256(_function(plan, "kernel", hardware_loops).text().encode()).hexdigest()[:8]
         shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.out_channels}_w{spec.out_width}"
-        symbol = f"espgen_pie_depthwise_{shape}_{digest}"
+        symbol = f"espgen_pie_depthwise{8 * spec.element_bytes}_{shape}_{digest}"
     function = _function(plan, symbol, hardware_loops)
     return PieKernel(symbol, function.text(), _params(plan), function, LANES - 1)
 
@@ -137,8 +158,9 @@ def _function(plan: _Plan, symbol: str, hardware_loops: bool) -> Function:
     rest = f" and {row.rest.pixels}" if row.rest else ""
     function = Function(
         symbol,
-        f"{symbol}: depthwise convolution {spec.kernel_h}x{spec.kernel_w} stride {spec.stride_h}x{spec.stride_w} "
-        f"dilation {spec.dilation_h}x{spec.dilation_w}, {spec.out_channels} channels, {spec.out_width} pixels per row\n"
+        f"{symbol}: int{8 * spec.element_bytes} depthwise convolution {spec.kernel_h}x{spec.kernel_w} "
+        f"stride {spec.stride_h}x{spec.stride_w} dilation {spec.dilation_h}x{spec.dilation_w}, "
+        f"{spec.out_channels} channels, {spec.out_width} pixels per row\n"
         f"runs of {row.main.pixels}{rest} pixels, {len(row.main.pinned)} weights in registers, requantization by {form}\n"
         "a0 out_rows, a1 in_rows, a2 params, a3 rows",
         hardware_loops=hardware_loops,
@@ -152,12 +174,15 @@ class _Writer:
 
     def __init__(self, f: Function, plan: _Plan, epilogue: Epilogue) -> None:
         self.f, self.plan, self.epilogue, self.spec = f, plan, epilogue, plan.spec
+        self.mac = f"esp.vmulas.s{8 * plan.spec.element_bytes}.qacc"
         f.configure(A5, misaligned_loads=not plan.aligned, misaligned_stores=plan.stores.misaligned)
         pool = Pool(exclude=(A0, A1, A2, A3))
-        self.out_rows, self.in_rows, self.record, self.rows = (pool.plain() for _ in range(4))
-        kept = (self.out_rows, self.in_rows, self.record, self.rows)
-        for register, argument in zip(kept, (A0, A1, A2, A3), strict=True):
-            f("mv", register, argument)
+        self.record = pool.plain()
+        f("mv", self.record, A2)
+        self.arguments = f.scratch(12)
+        for place, argument in enumerate((A0, A1, A3)):
+            f("sw", argument, self.arguments + 4 * place, SP)
+        for argument in (A0, A1, A2, A3):
             pool.give_back(argument)
         self.blocks, self.row, self.counter, self.offset = (pool.plain() for _ in range(4))
         self.out_cursor, self.in_cursor = pool.plain(), pool.plain()
@@ -235,9 +260,8 @@ class _Writer:
         for number in range(pinned):
             f("esp.vld.128.ip", Q(number), self.stream, LANES, note="weights that stay")
         f("mv", self.bias, self.stream)
-        f("mv", self.row, self.rows)
-        f("mv", self.out_cursor, self.out_rows)
-        f("mv", self.in_cursor, self.in_rows)
+        for place, register in enumerate((self.out_cursor, self.in_cursor, self.row)):
+            f("lw", register, self.arguments + 4 * place, SP)
         with f.repeat("rows", self.row):
             self._row(store)
             f("addi", self.in_cursor, self.in_cursor, 4 * self.spec.stride_h)
@@ -287,7 +311,7 @@ class _Writer:
             mac = step if isinstance(step, Mac) else None
             if load is None:
                 assert mac is not None
-                f("esp.vmulas.s8.qacc", Q(mac.value), Q(mac.weight))
+                f(self.mac, Q(mac.value), Q(mac.weight))
             elif load.item[0] == WEIGHT:
                 weights_left -= 1
                 back = LANES * (1 - len(run.streamed)) if rewind and weights_left == 0 else LANES
@@ -310,7 +334,7 @@ class _Writer:
         f = self.f
         target = Q(load.register)
         factors = () if mac is None else (Q(mac.value), Q(mac.weight))
-        stem = "esp.vld.128" if mac is None else "esp.vmulas.s8.qacc.ld"
+        stem = "esp.vld.128" if mac is None else f"{self.mac}.ld"
         if _fits(delta, _ALONE_REACH if mac is None else _FUSED_REACH):
             f(f"{stem}.ip", target, pointer, delta, *factors, note=note, extra=extra)
         elif delta in self.steps:
@@ -338,17 +362,17 @@ def _record_bytes(plan: _Plan, epilogue: Epilogue) -> int:
 def _params(plan: _Plan) -> bytes:
     """One record per block."""
     spec, epilogue = plan.spec, _epilogue(plan.spec)
-    lanes = LANES * plan.blocks
-    taps = np.zeros((lanes, spec.kernel_h * spec.kernel_w + len(plan.corrections)), np.int8)
-    count = spec.kernel_h * spec.kernel_w
+    lanes, count = spec.lanes * plan.blocks, spec.kernel_h * spec.kernel_w
+    taps = np.zeros((lanes, count + len(plan.corrections)), f"<i{spec.element_bytes}")
     taps[: spec.out_channels, :count] = plan.weights.reshape(spec.out_channels, count)
     taps[: spec.out_channels, count:] = plan.corrections
-    bias = padded(epilogue.bias(np.asarray(spec.bias, np.int64)), np.int32, lanes)
+    wide = np.int32 if spec.element_bytes == 1 else np.int64
+    bias = padded(epilogue.bias(np.asarray(spec.bias, np.int64)), wide, lanes)
     records = []
     for block in range(plan.blocks):
-        part = slice(block * LANES, (block + 1) * LANES)
+        part = slice(block * spec.lanes, (block + 1) * spec.lanes)
         held, pixel = epilogue.pack(block)
         vectors = taps[part][:, list(plan.row.main.pinned)].T.tobytes()
         streamed = taps[part][:, list(plan.streamed)].T.tobytes()
-        records.append(held + vectors + bias[part].astype("<i4").tobytes() + streamed + pixel)
+        records.append(held + vectors + bias[part].tobytes() + streamed + pixel)
     return b"".join(records)

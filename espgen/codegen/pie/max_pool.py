@@ -1,4 +1,4 @@
-"""Maximum over windows of int8 pixels, 16 channels at a time.
+"""Maximum over windows of int8 or int16 pixels, 16 bytes of channels at a time.
 
 Each input column is reduced over the window's rows once and its maximum kept in a register for all windows that hold
 it. Columns outside of the image are left out: the pixels at a row's ends have code of their own, so that no halo is
@@ -21,12 +21,12 @@ _MOST_ROWS = 9
 _MOST_COLUMNS = 5
 _TEMPORARIES = (Q(6), Q(7))
 _RUN = 8
-_INT8 = (-128, 127)
+_LIMITS = {1: (-128, 127), 2: (-32768, 32767)}
 
 
 @dataclass(frozen=True)
 class MaxPoolSpec:
-    """y = clip(max over the window's elements inside the row, low, high) for int8.
+    """y = clip(max over the window's elements inside the row, low, high) for int8 or int16.
 
     in_rows point to pixel 0; output row i, tap ky reads in_rows[i * stride_h + ky * dilation_h].
     """
@@ -44,6 +44,7 @@ class MaxPoolSpec:
     out_pitch: int
     low: int = -128
     high: int = 127
+    element_bytes: int = 1
 
     def columns(self, pixel: int) -> range:
         """Input columns of an output pixel's window that are inside the row."""
@@ -66,7 +67,8 @@ def max_pool_kernel(spec: MaxPoolSpec, *, hardware_loops: bool = True) -> PieKer
     if reason is not None:
         raise EspgenError(f"no PIE kernel for this pool: {reason}")
     digest = hashlib.sha256(_function("kernel", spec, hardware_loops).text().encode()).hexdigest()[:8]
-    name = f"espgen_pie_max_{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.channels}_w{spec.out_width}_{digest}"
+    shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.channels}_w{spec.out_width}"
+    name = f"espgen_pie_max{8 * spec.element_bytes}_{shape}_{digest}"
     function = _function(name, spec, hardware_loops)
     return PieKernel(name, function.text(), b"", function, LANES - 1)
 
@@ -110,7 +112,8 @@ class _Writer:
 
     def __init__(self, f: Function, spec: MaxPoolSpec) -> None:
         self.f, self.spec = f, spec
-        self.stores = plan_stores(spec.channels, spec.out_pitch, spec.out_width)
+        self.kind = f"s{8 * spec.element_bytes}"
+        self.stores = plan_stores(spec.channels * spec.element_bytes, spec.out_pitch, spec.out_width)
         self.misaligned = spec.in_pitch % LANES != 0
         f.configure(A5, misaligned_loads=self.misaligned, misaligned_stores=self.stores.misaligned)
         pool = Pool(exclude=(A0, A1, A3))
@@ -128,7 +131,7 @@ class _Writer:
             f("li", self.step, spec.in_pitch, note="bytes per pixel")
         self.out_step = allocate_step(f, self.stores, pool)
         self.low: X | None = None
-        if (spec.low, spec.high) != _INT8:
+        if (spec.low, spec.high) != _LIMITS[spec.element_bytes]:
             self.low, self.high = pool.take(), pool.take()
             f("li", self.low, spec.low)
             f("li", self.high, spec.high)
@@ -206,10 +209,10 @@ class _Writer:
         for ky, pointer in enumerate(self.pointers):
             self._load(places[min(ky, 1 + (ky + 1) % 2)], pointer)
             if ky >= 2:
-                self.f("esp.vmax.s8", target, target, places[1 + ky % 2])
+                self.f(f"esp.vmax.{self.kind}", target, target, places[1 + ky % 2])
         if len(self.pointers) > 1:
             last = len(self.pointers) - 1
-            self.f("esp.vmax.s8", target, target, places[1 + (last + 1) % 2])
+            self.f(f"esp.vmax.{self.kind}", target, target, places[1 + (last + 1) % 2])
 
     def _load(self, into: Q, pointer: X) -> None:
         if self.step is not None:
@@ -221,9 +224,9 @@ class _Writer:
         f, out = self.f, _TEMPORARIES[0]
         result = columns[0]
         for other in columns[1:]:
-            f("esp.vmax.s8", out, result, other)
+            f(f"esp.vmax.{self.kind}", out, result, other)
             result = out
         if self.low is not None:
-            f("esp.vsat.s8", out, result, self.low, self.high)
+            f(f"esp.vsat.{self.kind}", out, result, self.low, self.high)
             result = out
         store.emit(f, result, self.out, self.out_step if store.needs_register else None, self.temporary)

@@ -1,4 +1,4 @@
-"""Products of two int8 operands with requantization, 16 elements at a time.
+"""Products of two int8 or int16 operands with requantization, 16 bytes at a time.
 
 (x1 - z1)(x2 - z2) = x1 x2 - z2 x1 - z1 x2 + z1 z2: the constant is loaded into the accumulators, the other terms are
 multiply-accumulates. The epilogues are those of the convolutions, all channels alike.
@@ -24,19 +24,26 @@ _BIAS_BYTES = 4 * LANES
 
 @dataclass(frozen=True)
 class ProductSpec:
-    """y = clip(zero_point + requant((x1 - points[0]) (x2 - points[1])), low, high) for int8."""
+    """y = clip(zero_point + requant((x1 - points[0]) (x2 - points[1])), low, high) for int8 or int16."""
 
     requant: arith.Requant
     points: tuple[int, int]
     zero_point: int
     low: int
     high: int
+    element_bytes: int = 1
 
     @property
     def bound(self) -> int:
         """Largest |accumulator|."""
-        first, second = (max(127 - point, point + 128) for point in self.points)
+        half = 1 << (8 * self.element_bytes - 1)
+        first, second = (max(half - 1 - point, point + half) for point in self.points)
         return first * second
+
+    @property
+    def lanes(self) -> int:
+        """Elements per vector."""
+        return LANES // self.element_bytes
 
 
 def supports(spec: ProductSpec) -> str | None:
@@ -51,17 +58,20 @@ def supports(spec: ProductSpec) -> str | None:
 
 
 def _epilogue(spec: ProductSpec) -> Epilogue:
-    requant = spec.requant
+    requant, lanes = spec.requant, spec.lanes
     if isinstance(requant, arith.Scale):
-        requant = arith.Scale(requant.split, requant.high * LANES, requant.low * LANES, requant.shift * LANES)
-    return choose_epilogue(requant, spec.zero_point, spec.low, spec.high, spec.bound, LANES)
+        requant = arith.Scale(requant.split, requant.high * lanes, requant.low * lanes, requant.shift * lanes)
+    elif isinstance(requant, arith.WideScale):
+        requant = arith.WideScale(requant.split, requant.multiplier * lanes, requant.shift * lanes)
+    return choose_epilogue(requant, spec.zero_point, spec.low, spec.high, spec.bound, lanes, spec.element_bytes)
 
 
-def _factors(point: int) -> tuple[int, ...]:
-    """int8 factors whose sum is -point."""
+def _factors(point: int, element_bytes: int) -> tuple[int, ...]:
+    """Factors of the element's type whose sum is -point."""
+    half = 1 << (8 * element_bytes - 1)
     if point == 0:
         return ()
-    return (-point,) if point > -128 else (64, 64)
+    return (-point,) if point > -half else (half // 2, half // 2)
 
 
 @dataclass
@@ -81,12 +91,12 @@ class Product:
     def params(self) -> bytes:
         """Factors, accumulator constants, then what the epilogue reads."""
         spec, epilogue = self.spec, _epilogue(self.spec)
-        factors = np.zeros(LANES, np.int8)
-        values = [*_factors(spec.points[1]), *_factors(spec.points[0])]
+        factors = np.zeros(spec.lanes, f"<i{spec.element_bytes}")
+        values = [factor for point in reversed(spec.points) for factor in _factors(point, spec.element_bytes)]
         factors[: len(values)] = values
-        bias = epilogue.bias(np.full(LANES, spec.points[0] * spec.points[1], np.int64))
+        bias = epilogue.bias(np.full(spec.lanes, spec.points[0] * spec.points[1], np.int64))
         held, pixel = epilogue.pack(0)
-        return factors.tobytes() + held + bias.astype("<i4").tobytes() + pixel
+        return factors.tobytes() + held + bias.astype(f"<i{4 * spec.element_bytes}").tobytes() + pixel
 
     def setup(self, f: Function, pool: Pool, params: X) -> None:
         """See VectorBody."""
@@ -101,15 +111,16 @@ class Product:
     def emit(self, f: Function, operands: tuple[X, ...], count: int, store: StoreVector) -> None:
         """See VectorBody."""
         first, second = Q(0), Q(1)
+        kind = f"s{8 * self.spec.element_bytes}"
         for _ in range(count):
             f("esp.vld.128.ip", first, operands[0], LANES)
             f("esp.vld.128.ip", second, operands[1], LANES)
             load_bias(f, self._bias, _BIAS_BYTES, None)
-            f("esp.vmulas.s8.qacc", first, second)
+            f(f"esp.vmulas.{kind}.qacc", first, second)
             lane = 0
             for value, point in ((first, self.spec.points[1]), (second, self.spec.points[0])):
-                for _ in _factors(point):
-                    f("esp.vsmulas.s8.qacc", value, _FACTORS, lane)
+                for _ in _factors(point, self.spec.element_bytes):
+                    f(f"esp.vsmulas.{kind}.qacc", value, _FACTORS, lane)
                     lane += 1
             registers = tuple(Q(number) for number in range(self._epilogue.clobbered))
             store(self._epilogue.emit(f, registers, self._held, None))

@@ -1,8 +1,9 @@
-"""Weighted sums of one or two int8 operands with one rounding (arith.Weights), 16 elements at a time.
+"""Weighted sums of one or two int8 or int16 operands with one rounding (arith.Weights), 16 bytes at a time.
 
-Multipliers within 8 bits go through 16 accumulators of 32 bits; others widen the operands to 16 bits and go through 8
-accumulators of 64 bits twice. Zero points of the operands, and an even one of the output, are one constant in the
-accumulator before the sum: a part that fits the element's width, and a multiple of a power of two.
+Multipliers of the operands' width go through accumulators of four times that width; wider ones of int8 operands widen
+these to 16 bits and go through 8 accumulators of 64 bits twice. Zero points of the operands, and an even one of the
+output, are one constant in the accumulator before the sum: a part that fits the element's width, and a multiple of a
+power of two.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from espgen.codegen.pie.elementwise import StoreVector
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import Pool, Q, X
 
-_INT8 = (-128, 127)
+_LIMITS = {1: (-128, 127), 2: (-32768, 32767)}
+_CONSTANT_LIMIT = {1: 1 << 30, 2: 1 << 60}
 _LANES_OF_OPERANDS = 2
 _CONSTANT_LANE = 7
 _FINE, _COARSE, _FACTORS = Q(5), Q(6), Q(7)
@@ -25,13 +27,19 @@ _FINE, _COARSE, _FACTORS = Q(5), Q(6), Q(7)
 
 @dataclass(frozen=True)
 class SumSpec:
-    """y = clip(zero_point + rne(sum_i (x_i - points[i]) * multiplier[i] / 2^shift), low, high) for int8."""
+    """y = clip(zero_point + rne(sum_i (x_i - points[i]) * multiplier[i] / 2^shift), low, high) for int8 or int16."""
 
     weights: arith.Weights
     points: tuple[int, ...]
     zero_point: int
     low: int
     high: int
+    element_bytes: int = 1
+
+    @property
+    def bits(self) -> int:
+        """Width of an element."""
+        return 8 * self.element_bytes
 
 
 def supports(spec: SumSpec) -> str | None:
@@ -42,6 +50,8 @@ def supports(spec: SumSpec) -> str | None:
         return "multipliers wider than 16 bits"
     if spec.weights.shift > 62:
         return "shift beyond 62"
+    if spec.element_bytes == 2 and not _is_narrow(spec):
+        return "int16 with an odd zero point or a large constant"
     if not _is_narrow(spec) and _split_constant(spec, 16) is None:
         return "zero points too large for their constant"
     return None
@@ -66,12 +76,14 @@ def _split_constant(spec: SumSpec, bits: int) -> tuple[int, int, int] | None:
 
 
 def _is_narrow(spec: SumSpec) -> bool:
-    """Whether 32-bit accumulators of 8-bit products do."""
+    """Whether accumulators of the products of operands and multipliers of the same width do."""
     before, after = _constant(spec)
+    _, high = _LIMITS[spec.element_bytes]
     factors = spec.weights.multiplier
-    fits = max(abs(factor) for factor in factors) <= 127 and spec.weights.shift <= 24
-    # An odd zero point added after the 8-bit saturation would show in it.
-    return fits and after == 0 and abs(before) < 1 << 30 and _split_constant(spec, 8) is not None
+    fits = max(abs(factor) for factor in factors) <= high and spec.weights.shift <= 3 * spec.bits
+    # An odd zero point added after the saturation to the element's width would show in it.
+    small = abs(before) < _CONSTANT_LIMIT[spec.element_bytes] and _split_constant(spec, spec.bits) is not None
+    return fits and after == 0 and small
 
 
 def sum_body(spec: SumSpec) -> NarrowSum | WideSum:
@@ -115,7 +127,7 @@ class _Sum:
     def _setup(self, f: Function, pool: Pool, params: X) -> None:
         spec = self.spec
         values = {"shift": spec.weights.shift}
-        if (spec.low, spec.high) != _INT8:
+        if (spec.low, spec.high) != _LIMITS[spec.element_bytes]:
             values |= {"low": spec.low, "high": spec.high}
         if _constant(spec)[1]:
             values["add"] = _constant(spec)[1]
@@ -138,13 +150,13 @@ class _Sum:
 
 @dataclass
 class NarrowSum(_Sum):
-    """8-bit multipliers: one pass of 16 lanes."""
+    """Multipliers of the operands' width: one pass over all lanes."""
 
     unroll: int = 2
 
     def params(self) -> bytes:
         """See VectorBody."""
-        return _constants(self.spec, np.int8)
+        return _constants(self.spec, np.int8 if self.spec.element_bytes == 1 else np.int16)
 
     def setup(self, f: Function, pool: Pool, params: X) -> None:
         """See VectorBody."""
@@ -152,25 +164,26 @@ class NarrowSum(_Sum):
 
     def emit(self, f: Function, operands: tuple[X, ...], count: int, store: StoreVector) -> None:
         """See VectorBody."""
+        kind = f"s{self.spec.bits}"
         for number, pointer in enumerate(operands):
             f("esp.vld.128.ip", Q(number), pointer, LANES)
         for vector in range(count):
-            self._start(f, "s8")
+            self._start(f, kind)
             for number, pointer in enumerate(operands):
                 value, ahead = Q(number + 2 * (vector % 2)), Q(number + 2 * ((vector + 1) % 2))
                 if vector + 1 < count:
-                    f("esp.vsmulas.s8.qacc.ld.incp", ahead, pointer, value, _FACTORS, number)
+                    f(f"esp.vsmulas.{kind}.qacc.ld.incp", ahead, pointer, value, _FACTORS, number)
                 else:
-                    f("esp.vsmulas.s8.qacc", value, _FACTORS, number)
-            f("esp.srcmb.s8.qacc", Q(4), self._scalars["shift"], 1)
+                    f(f"esp.vsmulas.{kind}.qacc", value, _FACTORS, number)
+            f(f"esp.srcmb.{kind}.qacc", Q(4), self._scalars["shift"], 1)
             if "low" in self._scalars:
-                f("esp.vsat.s8", Q(4), Q(4), self._scalars["low"], self._scalars["high"])
+                f(f"esp.vsat.{kind}", Q(4), Q(4), self._scalars["low"], self._scalars["high"])
             store(Q(4))
 
 
 @dataclass
 class WideSum(_Sum):
-    """16-bit multipliers: two passes of 8 lanes."""
+    """16-bit multipliers of int8: two passes of 8 lanes."""
 
     unroll: int = 1
 
