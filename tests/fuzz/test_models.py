@@ -117,11 +117,12 @@ def _run(graph: Graph, data: bytes, case: int) -> None:
         value = graph.value(name)
         result = from_layout(held, value.layout)
         assert result.shape == wanted.shape, f"{name} has shape {result.shape}, onnxruntime gives {wanted.shape}"
+        known = np.isfinite(wanted)  # scales beyond float32 overflow in onnxruntime
         if wanted.dtype.kind == "f":
             with np.errstate(all="ignore"):
                 steps = np.nan_to_num(np.rint(wanted.astype(np.float64) / value.scale)) + value.zero_point
             wanted = np.clip(steps, value.dtype.minimum, value.dtype.maximum)
-        difference = np.abs(result.astype(np.int64) - wanted.astype(np.int64))
+        difference = np.abs(result.astype(np.int64) - wanted.astype(np.int64))[known]
         assert difference.max(initial=0) <= _allowed(graph, value), f"{name} is {difference.max()} steps from onnxruntime"
 
 
