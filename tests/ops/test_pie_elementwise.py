@@ -27,7 +27,7 @@ pytest.importorskip("ziglang")
 
 @dataclass(frozen=True, eq=False)
 class RowsCase:
-    """`data`: int8 [rows, pixels or 1, size] per operand; `function` gives the outputs."""
+    """`data`: int8 or int16 [rows, pixels or 1, elements] per operand; `function` gives the outputs."""
 
     shape: RowShape
     body: Callable[[], VectorBody]
@@ -81,8 +81,10 @@ class RowsCase:
         end = self.shift + shape.pixels * shape.out_pitch
         assert (rows[:, end:] == FILL).all()
         pixels = rows[:, self.shift : end].reshape(self.rows, shape.pixels, shape.out_pitch)
-        wide = [np.broadcast_to(data, pixels[..., : shape.size].shape).astype(np.int64) for data in self.data]
-        np.testing.assert_array_equal(pixels[..., : shape.size].view(np.int8), self.function(*wide).astype(np.int8))
+        dtype = self.data[0].dtype
+        got = np.ascontiguousarray(pixels[..., : shape.size]).view(dtype)
+        wide = [np.broadcast_to(data, got.shape).astype(np.int64) for data in self.data]
+        np.testing.assert_array_equal(got, self.function(*wide).astype(dtype))
         if not shape.misaligned:
             predicted = kernel.cycles(self.rows)
             assert abs(outcome.cycles - predicted) <= 0.03 * predicted + 4, (outcome.cycles, predicted)
@@ -126,9 +128,12 @@ SHAPES = {
 }
 
 
-def data_of(rng: np.random.Generator, shape: RowShape, rows: int, operands: int) -> tuple[np.ndarray, ...]:
+def data_of(
+    rng: np.random.Generator, shape: RowShape, rows: int, operands: int, element_bytes: int = 1
+) -> tuple[np.ndarray, ...]:
+    half, dtype = 1 << (8 * element_bytes - 1), f"<i{element_bytes}"
     return tuple(
-        rng.integers(-128, 128, (rows, shape.pixels if pitch else 1, shape.size)).astype(np.int8)
+        rng.integers(-half, half, (rows, shape.pixels if pitch else 1, shape.size // element_bytes)).astype(dtype)
         for pitch in shape.in_pitches[:operands]
     )
 
@@ -141,7 +146,8 @@ def sum_case(rng: np.random.Generator, shape: RowShape, spec: SumSpec, rows: int
         centred = [data - point for data, point in zip(operands, spec.points, strict=True)]
         return arith.apply_weights(centred, spec.weights, spec.zero_point, spec.low, spec.high)
 
-    return RowsCase(shape, lambda: sum_body(spec), data_of(rng, shape, rows, len(spec.points)), expected, **options)
+    data = data_of(rng, shape, rows, len(spec.points), spec.element_bytes)
+    return RowsCase(shape, lambda: sum_body(spec), data, expected, **options)
 
 
 def sum_spec(ratios=(0.71, 0.44), points=(3, -7), zero_point=-5, low=-128, high=127) -> SumSpec:
@@ -210,7 +216,7 @@ def product_case(rng: np.random.Generator, shape: RowShape, spec: ProductSpec, r
         acc = (first - spec.points[0]) * (second - spec.points[1])
         return arith.requantize(acc, spec.requant, spec.zero_point, spec.low, spec.high)
 
-    return RowsCase(shape, lambda: Product(spec), data_of(rng, shape, rows, 2), expected)
+    return RowsCase(shape, lambda: Product(spec), data_of(rng, shape, rows, 2, spec.element_bytes), expected)
 
 
 def product_spec(ratio=0.0071, points=(3, -7), zero_point=-5, low=-128, high=127) -> ProductSpec:
@@ -237,6 +243,37 @@ def test_products(tmp_path):
     for name in ("scale", "shift"):
         for title, shape in SHAPES.items():
             cases[f"{name} {title}"] = product_case(rng, shape, PRODUCTS[name])
+    run_cases(cases, tmp_path)
+
+
+WORD_SHAPES = ("one vector", "8 channels in 16 bytes", "24 channels, dense", "different pitches", "second repeated")
+
+
+def test_int16(tmp_path):
+    rng = np.random.default_rng(36)
+    sums = {
+        "equal scales": SumSpec(arith.choose_weights((1.0, 1.0), 16), (0, 0), 0, -32768, 32767, 2),
+        "powers of two": SumSpec(arith.choose_weights((0.5, -0.125), 16), (3, -700), 40, -32768, 32767, 2),
+        "bounded": SumSpec(arith.choose_weights((2.0, 0.25), 16), (0, 0), -6, -6, 20000, 2),
+        "one operand": SumSpec(arith.choose_weights((0.25,), 16), (-32768,), -32768, -32768, 32767, 2),
+    }
+    cases = {}
+    for name, spec in sums.items():
+        for title in WORD_SHAPES:
+            cases[f"{name} {title}"] = sum_case(rng, SHAPES[title], spec)
+    for name, ratio, points, zero_point in (
+        ("shift", 2.0**-15, (0, 0), 0),
+        ("shift, zero points", 2.0**-16, (-32768, 5), 4),
+        ("scale", 3.1e-5, (0, 0), 0),
+        ("scale, zero points", 1.7e-5, (-32768, 32767), -5),
+    ):
+        limit = ProductSpec(arith.Shift((0,)), points, 0, 0, 0, 2).bound
+        requant = arith.choose_requant([ratio], [limit], 16)
+        spec = ProductSpec(requant, points, zero_point, -32768, 32767, 2)
+        for title in WORD_SHAPES:
+            cases[f"{name} {title}"] = product_case(rng, SHAPES[title], spec)
+    flipped = RowShape(5, 24, (32,), 32)
+    cases["sign flip"] = RowsCase(flipped, lambda: FlipSign(2), data_of(rng, flipped, 2, 1, 2), lambda x: x ^ -32768)
     run_cases(cases, tmp_path)
 
 

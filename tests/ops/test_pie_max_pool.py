@@ -47,6 +47,10 @@ SPECS = {
     "one channel": pool_spec(9, 1, (2, 2), 2, in_pitch=1, out_pitch=1),
     "wide pixels": pool_spec(20, 16, (3, 3), 2, (1, 1), in_pitch=2064, out_pitch=2064),
     "bounded": pool_spec(17, 16, (2, 2), 1, low=-5, high=60),
+    "int16": pool_spec(
+        17, 12, (3, 3), 2, (1, 1), in_pitch=32, out_pitch=32, low=-32768, high=32767, element_bytes=2
+    ),
+    "int16 dense": pool_spec(9, 5, (2, 2), 2, in_pitch=10, out_pitch=10, low=-900, high=32767, element_bytes=2),
 }
 
 
@@ -58,18 +62,19 @@ def test_pools(hardware_loops, tmp_path):
     for name, spec in SPECS.items():
         kernel = kernels[name] = max_pool_kernel(spec, hardware_loops=hardware_loops)
         height = (rows - 1) * spec.stride_h + (spec.kernel_h - 1) * spec.dilation_h + 1
-        image = rng.integers(-128, 128, (height, spec.width, spec.channels)).astype(np.int8)
+        half, dtype = 1 << (8 * spec.element_bytes - 1), f"<i{spec.element_bytes}"
+        image = rng.integers(-half, half, (height, spec.width, spec.channels)).astype(dtype)
         pitch = -(-spec.width * spec.in_pitch // 16) * 16
         memory = rng.integers(0, 256, height * pitch).astype(np.uint8)
         for row in range(height):
             for pixel in range(spec.width):
                 at = row * pitch + pixel * spec.in_pitch
-                memory[at : at + spec.channels] = image[row, pixel].view(np.uint8)
+                memory[at : at + spec.channels * spec.element_bytes] = image[row, pixel].view(np.uint8)
         out_row = -(-spec.out_width * spec.out_pitch // 16) * 16
         places = [(0, row * pitch) for row in range(height)]
         out_places = [row * out_row for row in range(rows)]
         calls.append(Call(kernel.symbol, b"\0" * 16, rows * out_row, out_places, [memory.tobytes()], places, rows=rows))
-        wanted = np.empty((rows, spec.out_width, spec.channels), np.int8)
+        wanted = np.empty((rows, spec.out_width, spec.channels), dtype)
         for row in range(rows):
             taps = image[row * spec.stride_h :: spec.dilation_h][: spec.kernel_h]
             for pixel in range(spec.out_width):
@@ -82,7 +87,8 @@ def test_pools(hardware_loops, tmp_path):
         written = outcome.output.reshape(rows, -1)
         used = spec.out_width * spec.out_pitch
         pixels = written[:, :used].reshape(rows, spec.out_width, spec.out_pitch)
-        np.testing.assert_array_equal(pixels[..., : spec.channels].view(np.int8), wanted, name)
+        got = np.ascontiguousarray(pixels[..., : spec.channels * spec.element_bytes]).view(wanted.dtype)
+        np.testing.assert_array_equal(got, wanted, name)
         assert outcome.margins_intact, name
         assert (written[:, used:] == FILL).all(), name
         predicted = kernels[name].cycles(rows)
