@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from espgen.frontend.importer import Importer
@@ -93,7 +94,17 @@ def pool(importer: Importer, step: Step) -> None:
         attrs["pads"], attrs["kernel_shape"] * 2, attrs["dilations"] * 2, strict=True)):  # fmt: skip
         raise step.error("a padding is as large as the window, so that a window holds nothing but padding")
     _check_extent(step, data[2:], attrs)
-    emit(importer, step, attrs=attrs)
+    emit(importer, _without_windows_of_padding(step, data[2:], attrs) if attrs["ceil_mode"] else step, attrs=attrs)
+
+
+def _without_windows_of_padding(step: Step, data: Sequence[int], attrs: dict[str, Any]) -> Step:
+    """Ceil mode has no window that would start behind the input: said by opset 22, done by onnxruntime for all opsets."""
+    kept = tuple(
+        min(extent, -(-(size + pad) // stride))
+        for extent, size, pad, stride in zip(step.output_shape()[2:], data, attrs["pads"], attrs["strides"], strict=False)
+    )
+    types = tuple(kind and replace(kind, shape=(*kind.shape[:2], *kept)) for kind in step.types)
+    return replace(step, types=types)
 
 
 def _check_rank(step: Step, data: tuple[int, ...], weight: tuple[int, ...]) -> int:

@@ -237,3 +237,15 @@ def test_real_models_are_read(path: str, count: int) -> None:
     assert len(compared) > count // 2
     for name in compared:
         assert graph.value(name).shape == known[name]
+
+
+@pytest.mark.parametrize("opset", [13, 21, 22])
+@pytest.mark.parametrize(("extent", "kernel", "stride", "pad", "wanted"), [(6, 1, 3, 0, 2), (4, 2, 2, 1, 3), (5, 2, 3, 1, 2)])
+def test_ceil_mode_has_no_window_behind_the_input(
+    opset: int, extent: int, kernel: int, stride: int, pad: int, wanted: int
+) -> None:
+    """onnx infers one window more below opset 22 than onnxruntime computes."""
+    for op in ("MaxPool", "AveragePool"):
+        pool = node(op, "x", "y", kernel_shape=[kernel], strides=[stride], pads=[pad, pad], ceil_mode=1)
+        graph = load_onnx(serialized([pool], {"x": [1, 2, extent]}, ["y"], opset=opset))
+        assert graph.value("y").shape == (1, 2, wanted)
