@@ -31,6 +31,8 @@ class LayerOracle:
     def _quantized_names(self) -> dict[str, str]:
         """IR value name -> the integer tensor in the file: inputs and outputs carry their float name in the IR."""
         names = {output: output for node in self.model.graph.node if node.op_type == "QuantizeLinear" for output in node.output}
+        floats = TensorProto.FLOAT
+        names |= {i.name: i.name for i in self.model.graph.input if i.type.tensor_type.elem_type != floats}
         for node in self.model.graph.node:
             if node.op_type == "QuantizeLinear" and node.input[0] in {i.name for i in self.model.graph.input}:
                 names[node.input[0]] = node.output[0]
@@ -48,6 +50,8 @@ class LayerOracle:
                 tensors.setdefault(tensor, self._file_integers(tensor, value, data))
         result = {}
         for tensor in tensors:
+            if tensor not in self.producers:  # an integer input of the network
+                continue
             node = self.producers[tensor]
             inputs = self._boundary(node, set(tensors) - {tensor})
             if not inputs or node.input[0] in {i.name for i in self.model.graph.input}:
@@ -61,8 +65,8 @@ class LayerOracle:
     def _file_integers(self, tensor: str, value: Value, data: Array) -> Array:
         """A value in the file's layout and signedness."""
         plain = from_layout(data, value.layout).reshape(onnx_shape(value))
-        node = self.producers[tensor]
-        zero = self.constants.get(node.input[2]) if len(node.input) > 2 else None
+        node = self.producers.get(tensor)
+        zero = self.constants.get(node.input[2]) if node is not None and len(node.input) > 2 else None
         if zero is None or zero.dtype == plain.dtype:
             return plain
         offset = 128 if zero.dtype == np.uint8 else 32768
