@@ -43,7 +43,8 @@ def _spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MeanSpec
         pixels=pixels,
         channels=channels,
         in_pitch=held.pixel_pitch,
-        out_pitch=written.pixel_pitch,
+        # One pixel is written: a pitch of exactly its channels keeps the store from what others hold behind it.
+        out_pitch=channels if written.shared_gaps else written.pixel_pitch,
         ratio=node.attrs["ratio"],
         point=source.zero_point,
         zero_point=result.zero_point,

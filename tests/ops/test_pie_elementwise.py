@@ -277,6 +277,22 @@ def test_int16(tmp_path):
     run_cases(cases, tmp_path)
 
 
+def test_gaps_that_others_use_are_left_alone(tmp_path):
+    rng = np.random.default_rng(37)
+    cases = {}
+    for size, pitch in ((4, 20), (24, 48), (3, 64), (40, 112)):
+        shape = RowShape(5, size, (size,), pitch, shared_gaps=True)
+        cases[f"{size} of {pitch}"] = RowsCase(shape, Copy, data_of(rng, shape, 2, 1), lambda x: x)
+    kernels = {name: case.kernel() for name, case in cases.items()}
+    texts = {kernel.symbol: kernel.assembly for kernel in kernels.values()}
+    outcomes = run_calls(list(texts.values()), [case.call(kernels[name]) for name, case in cases.items()], tmp_path)
+    for (name, case), outcome in zip(cases.items(), outcomes, strict=True):
+        case.check(outcome, kernels[name])
+        shape = case.shape
+        pixels = outcome.output.reshape(case.rows, -1)[:, : 5 * shape.out_pitch].reshape(-1, shape.out_pitch)
+        assert (pixels[:, shape.size :] == FILL).all(), name
+
+
 def test_copies_and_sign_flips(tmp_path):
     rng = np.random.default_rng(35)
     cases = {}

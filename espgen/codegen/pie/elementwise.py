@@ -140,8 +140,8 @@ class _Writer:
     def _pixel(self) -> None:
         f, shape = self.f, self.shape
         whole, rest = divmod(shape.size, LANES)
-        # The gap behind a pixel's channels may be overwritten.
-        if rest and shape.out_pitch >= (whole + 1) * LANES:
+        # The gap behind a pixel's channels may be overwritten, unless others keep something there.
+        if rest and not shape.shared_gaps and shape.out_pitch >= (whole + 1) * LANES:
             whole, rest = whole + 1, 0
         self._vectors(whole)
         if rest:
