@@ -30,6 +30,8 @@ def quantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
     output = node.output[0]
     data = importer.constant(source)
     if data is not None:
+        if not np.all(np.isfinite(data.astype(np.float64))):
+            raise _bad(node, name, "quantizes a constant that is not finite", "correct the weights in the model")
         importer.fold(output, quantize(data, quant, dtype), name)
         return
     importer.declare(output, importer.shape(source), dtype, name)

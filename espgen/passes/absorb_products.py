@@ -30,6 +30,9 @@ an accumulator out of proportion would cost all others the precision of their re
 
 _FINE_STEP = 2.0**-13
 
+_COARSE_STEP = 2.0**-8
+"""A step of the accumulator, in output steps, above which the rounding of a bias shows."""
+
 
 def make_product(builder: Builder, node: Node, operands: list[Symbol | None], shape: tuple[int, ...]) -> Product | None:
     """The open product of `node`, None where its second operand isn't a constant matrix or kernel.
@@ -195,7 +198,7 @@ def emit_product(builder: Builder, product: Product, result: str) -> None:
     node, attrs = product.node, dict(product.node.attrs)
     wide = builder.values[product.x].dtype in (DType.INT16, DType.UINT16)
     if product.bias is not None and not wide:
-        product = _fit_bias(builder, product, builder.quant(result).scale[0])
+        product = _fit_bias(builder, _refine_dead_channels(builder, product, result), builder.quant(result).scale[0])
     names = [product.x, _weights_constant(builder, product)]
     if product.bias is not None:
         unit = _unit(builder, product)
@@ -226,6 +229,22 @@ def _weights_constant(builder: Builder, product: Product) -> str:
     if product.weights is original and builder.quant(product.weights_name) == product.quant:
         return product.weights_name
     return builder.add_constant(f"{product.weights_name}/{product.node.name}", product.weights, product.quant)
+
+
+def _refine_dead_channels(builder: Builder, product: Product, result: str) -> Product:
+    """A finer scale for channels without weights whose own is too coarse for their bias: it means nothing else."""
+    assert product.bias is not None
+    count = product.weights.shape[product.channel_axis]
+    points = np.broadcast_to(np.asarray(product.quant.zero_point, np.int64), (count,))
+    data = np.moveaxis(product.weights.astype(np.int64), product.channel_axis, 0).reshape(count, -1)
+    ratio = _unit(builder, product).reshape(-1, count)[0] / builder.quant(result).scale[0]
+    coarse = np.all(data == points[:, None], axis=1) & (ratio > _COARSE_STEP)
+    if not coarse.any():
+        return product
+    scale = np.array(np.broadcast_to(np.asarray(product.quant.scale, np.float64), (count,)))
+    scale[coarse] *= 2.0 ** np.floor(np.log2(_COARSE_STEP / ratio[coarse]))
+    quant = QuantParams(tuple(scale.tolist()), tuple(int(point) for point in points), product.channel_axis)
+    return replace(product, quant=quant)
 
 
 def _fit_bias(builder: Builder, product: Product, output_scale: float) -> Product:

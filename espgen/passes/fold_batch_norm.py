@@ -125,7 +125,8 @@ def _depthwise(graph: Graph, node: Node, factor: Array, offset: Array) -> Graph:
     channels, spatial = factor.size, max(1, len(source.shape) - 2)
     integers = np.where(factor < 0, -127, 127).astype(np.int8).reshape((channels, 1) + (1,) * spatial)
     integers[factor == 0.0] = 0
-    scales = tuple(float(value) / 127 if value else 1.0 for value in np.abs(factor))
+    typical = float(np.max(np.abs(factor), initial=0.0)) or 1.0  # a channel times 0 may have any scale
+    scales = tuple(float(value) / 127 if value else typical / 127 for value in np.abs(factor))
     names: list[str] = []
     for suffix in ("integers", "weights", "offset", "in", "out"):
         names.append(fresh_name(graph, f"{node.name}/{suffix}", names))
