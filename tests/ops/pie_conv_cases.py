@@ -8,7 +8,7 @@ import numpy as np
 from pie_harness import FILL, Call, Outcome
 
 from espgen import arith
-from espgen.codegen.pie.conv import conv_kernel
+from espgen.codegen.pie.conv import MOST_OVERREAD, conv_kernel
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 
 
@@ -83,8 +83,9 @@ class ConvCase:
         )
 
     def check(self, outcome: Outcome, kernel: PieKernel) -> None:
-        """Output equal, nothing written outside the pixels' pitches, cycles as predicted."""
+        """Output equal, nothing read far behind the input, nothing written outside the pixels' pitches, cycles as predicted."""
         spec = self.spec
+        assert kernel.overread <= MOST_OVERREAD
         rows = outcome.output.reshape(self.out_height, self._out_row_bytes())
         pixels = rows[:, : spec.out_width * spec.out_pitch].reshape(self.out_height, spec.out_width, spec.out_pitch)
         used = spec.out_channels * spec.element_bytes

@@ -28,6 +28,8 @@ from espgen.errors import EspgenError
 MOST_UNROLLED = 1150
 """Instructions of a pixel body up to which it is unrolled whole (4.6 KB)."""
 _MOST_CODE_BYTES = 48000
+MOST_OVERREAD = 48
+"""Bytes behind the input that a kernel may read at most."""
 # Cycles of the run-time correction per pixel and block, and per pixel besides two for each window.
 _CORRECTION_OF_BLOCK, _CORRECTION_OF_PIXEL = 6, 8
 _UNNAMED = "espgen_pie_unnamed"
@@ -203,7 +205,10 @@ def _body(plan: _Plan) -> PixelBody:
     macs = sum(len(window.lanes) for window in plan.windows)
     kind = f"s{8 * plan.spec.element_bytes}"
     if macs + len(plan.windows) <= MOST_UNROLLED:
-        return UnrolledBody(plan.windows, plan.epilogue, kind)
+        # The last pixel of a row loads ahead too: not further behind the input than memory is sure to be readable.
+        gap = plan.pixel_step - _used_bytes(plan)
+        ahead = sum(gap + LANES * count <= MOST_OVERREAD for count in (1, 2))
+        return UnrolledBody(plan.windows, plan.epilogue, kind, ahead)
     return LoopedBody(plan.windows, plan.epilogue, kind)
 
 
@@ -264,12 +269,18 @@ def _record(plan: _Plan, body: PixelBody, number: int, block: Block, bias: np.nd
     return start + held + ordered.tobytes() + bias.tobytes() + pixel
 
 
+def _used_bytes(plan: _Plan) -> int:
+    """From a pixel's first input byte to the last it needs."""
+    size = plan.spec.element_bytes
+    return max(window.offset + size * (max(lane for lane, _, _ in window.lanes) + 1) for window in plan.windows)
+
+
 def _overread(plan: _Plan, body: PixelBody) -> int:
     """Bytes a call may read past the last input byte it needs."""
     spec = plan.spec
-    end = max(
-        window.offset + spec.element_bytes * (max(lane for lane, _, _ in window.lanes) + 1) for window in plan.windows
-    ) + plan.pixel_step * (spec.out_width - 1)
+    end = _used_bytes(plan) + plan.pixel_step * (spec.out_width - 1)
     reach = max(window.offset + LANES for window in plan.windows) + plan.pixel_step * (spec.out_width - 1)
-    ahead = max((plan.windows[i].offset for i in range(body.primed)), default=0) + LANES
-    return max(reach, ahead + plan.pixel_step * spec.out_width) - end
+    ahead = max((window.offset + LANES for window in plan.windows[: body.primed]), default=0)
+    if body.primed:
+        reach = max(reach, ahead + plan.pixel_step * spec.out_width)
+    return reach - end

@@ -38,7 +38,7 @@ class PixelBody(Protocol):
         """Take registers and decide the schedule."""
 
     def start_block(self, f: Function, weights: X, temporary: X) -> None:
-        """`weights` points past the epilogue's block constants: load what stays, and the first bias."""
+        """`weights` points past the epilogue's block constants: load what stays and move on to the bias."""
 
     def start_row(self, f: Function) -> None:
         """After the row pointers are set."""
@@ -58,8 +58,9 @@ def _add(f: Function, register: X, value: int, temporary: X) -> None:
 class UnrolledBody:
     """Every multiply-accumulate of the pixel in line, in a hardware loop over the row's pixels."""
 
-    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str = "s8") -> None:
+    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str, ahead: int) -> None:
         self._windows, self._epilogue = windows, epilogue
+        self._kept = min(epilogue.keeps, ahead)
         self._mac = f"esp.vsmulas.{kind}.qacc"
         taken = {*_WEIGHTS, *_INPUTS[: min(2, len(windows))], *_EPILOGUE[: epilogue.clobbered]}
         free = [Q(number) for number in range(8) if Q(number) not in taken]
@@ -73,7 +74,7 @@ class UnrolledBody:
         """See PixelBody."""
         self._pointers = pointers
         self._stream: Stream = plan_stream(
-            self._windows, pointers.rides(), len(self._residents), kept=self._epilogue.keeps
+            self._windows, pointers.rides(), len(self._residents), kept=self._kept
         )
         self.order, self.primed = self._stream.order, self._stream.primed
         self._rewind = LANES * self._stream.streamed + _BIAS_BYTES
@@ -88,7 +89,6 @@ class UnrolledBody:
         for number in range(self._stream.residents):
             f("esp.vld.128.ip", self._residents[number], weights, 16, note="resident weights")
         _add(f, weights, LANES * self._stream.streamed, temporary)
-        load_bias(f, weights, self._rewind, self._far)
 
     def start_row(self, f: Function) -> None:
         """See PixelBody."""
@@ -98,14 +98,12 @@ class UnrolledBody:
     def pixels(self, f: Function, weights: X, width: int, counter: X, store: Store) -> None:
         """See PixelBody."""
         with f.loop(width, counter):
+            if not self.primed:
+                self._pointers.load(f, 0, _INPUTS[0])
+            load_bias(f, weights, self._rewind, self._far)
             self._macs(f, weights)
             self._pointers.next_pixel(f)
-            filler = (lambda: self._load_first(f)) if self._stream.late else None
-            store(self._epilogue.emit(f, _EPILOGUE[: self._epilogue.clobbered], self._held, filler))
-            load_bias(f, weights, self._rewind, self._far)
-
-    def _load_first(self, f: Function) -> None:
-        self._pointers.load(f, 0, _INPUTS[0])
+            store(self._epilogue.emit(f, _EPILOGUE[: self._epilogue.clobbered], self._held))
 
     def _macs(self, f: Function, weights: X) -> None:
         for mac in self._stream.macs:
@@ -140,7 +138,7 @@ class UnrolledBody:
 class LoopedBody:
     """Runs of full windows as hardware loops of two windows each; the pixels of a row in a branch loop."""
 
-    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str = "s8") -> None:
+    def __init__(self, windows: tuple[Window, ...], epilogue: Epilogue, kind: str) -> None:
         self._windows, self._epilogue = windows, epilogue
         self._mac = f"esp.vsmulas.{kind}.qacc"
         self._lanes = LANES if kind == "s8" else LANES // 2
@@ -162,7 +160,6 @@ class LoopedBody:
         """See PixelBody."""
         self._epilogue.start_block(f, weights, self._held, self._rewind)
         _add(f, weights, LANES * self._count, temporary)
-        load_bias(f, weights, self._rewind, self._far)
 
     def start_row(self, f: Function) -> None:
         """Nothing: every pixel loads its own first window."""
@@ -171,12 +168,12 @@ class LoopedBody:
         """See PixelBody."""
         with f.repeat(width, counter):
             self._pointers.load(f, 0, _INPUTS[0])
+            load_bias(f, weights, self._rewind, self._far)
             for register in _WEIGHTS[: self._count]:
                 f("esp.vld.128.ip", register, weights, 16)
             self._macs(f, weights)
             self._pointers.next_pixel(f)
-            store(self._epilogue.emit(f, _EPILOGUE[: self._epilogue.clobbered], self._held, None))
-            load_bias(f, weights, self._rewind, self._far)
+            store(self._epilogue.emit(f, _EPILOGUE[: self._epilogue.clobbered], self._held))
 
     def _macs(self, f: Function, weights: X) -> None:
         done, number = 0, 0

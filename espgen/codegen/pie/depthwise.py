@@ -304,7 +304,7 @@ class _Writer:
                 continue
             if isinstance(step, Finish):
                 registers = tuple(Q(number) for number in step.registers)
-                out = self.epilogue.emit(f, registers, self.held, None)
+                out = self.epilogue.emit(f, registers, self.held)
                 store.emit(f, out, self.out, self.step, self.temporary)
                 continue
             load = step.load if isinstance(step, Mac) else step

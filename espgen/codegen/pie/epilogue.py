@@ -55,11 +55,8 @@ class Epilogue(Protocol):
         """At a block's start: `record` points to block_constants and is moved past them; pixel_constants
         lie `constants` bytes after that place."""
 
-    def emit(
-        self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
-    ) -> Q:
-        """Code after the last multiply-accumulate; returns the register of the outputs. `filler` emits one instruction
-        that touches none of `registers`; it is called once, where it hides a wait."""
+    def emit(self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...]) -> Q:
+        """Code after the last multiply-accumulate; returns the register of the outputs."""
 
 
 def bias_rewinds(rewind: int) -> bool:
@@ -154,12 +151,8 @@ class ShiftEpilogue:
         if self.held:
             f("esp.vld.128.ip", held[0], record, 16, note="shifts of the channels")
 
-    def emit(
-        self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
-    ) -> Q:
+    def emit(self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...]) -> Q:
         """Round, saturate, clip."""
-        if filler is not None:
-            filler()
         out, kind = registers[0], f"s{8 * self.size}"
         if self.held:
             f(f"esp.srcmb.{kind}.q.qacc", out, held[0], 1)
@@ -252,9 +245,7 @@ class ScaleEpilogue:
             f("li", pointer, constants)
             f("add", pointer, pointer, record)
 
-    def emit(
-        self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
-    ) -> Q:
+    def emit(self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...]) -> Q:
         """Split, multiply, round, add, clip, pack; four registers, every wait filled where there is something to do."""
         a, b, c, d = registers
         scratch = self._scalars["scratch"]
@@ -283,7 +274,7 @@ class ScaleEpilogue:
             if steps:
                 steps.pop(0)()
 
-        self._half(f, (b, d, c, d), held, next_step, filler or next_step, last=True)
+        self._half(f, (b, d, c, d), held, next_step, next_step, last=True)
         f("esp.srcmb.s16.q.qacc", b, c, 1, note="channels 8-15")
         for step_of_a in steps:
             step_of_a()

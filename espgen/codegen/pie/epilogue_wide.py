@@ -6,7 +6,6 @@ registers and rounded once, and vector instructions clip and pack the results.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,12 +89,8 @@ class WideEpilogue:
             f("li", pointer, constants)
             f("add", pointer, pointer, record)
 
-    def emit(
-        self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...], filler: Callable[[], None] | None
-    ) -> Q:
+    def emit(self, f: Function, registers: tuple[Q, ...], held: tuple[Q, ...]) -> Q:
         """Eight scalar products, then clip and pack."""
-        if filler is not None:
-            filler()
         scratch = self._scalars["scratch"]
         for part, step in zip(("l.l", "l.h", "h.l", "h.h"), (16, 16, 16, -48), strict=True):
             f(f"esp.st.qacc.{part}.128.ip", scratch, step)

@@ -123,4 +123,4 @@ class Product:
                     f(f"esp.vsmulas.{kind}.qacc", value, _FACTORS, lane)
                     lane += 1
             registers = tuple(Q(number) for number in range(self._epilogue.clobbered))
-            store(self._epilogue.emit(f, registers, self._held, None))
+            store(self._epilogue.emit(f, registers, self._held))

@@ -45,8 +45,8 @@ class Stream:
         residents: how many weights stay in registers.
         streamed: how many are loaded for every pixel.
         order: for each mac, its weight's place in the packed weights (residents first).
-        primed: windows that are in registers when the pixel starts (0, or 0 and 1).
-        late: True where window 0 of the next pixel is loaded after the last multiply-accumulate.
+        primed: how many windows are in registers when the pixel starts: the last one loaded them. Where there is none,
+            window 0 is to be loaded first (no multiply-accumulate of the pixel before could carry the load).
     """
 
     macs: tuple[Mac, ...]
@@ -54,7 +54,6 @@ class Stream:
     streamed: int
     order: tuple[int, ...]
     primed: int
-    late: bool
 
 
 def plan_stream(
@@ -63,8 +62,8 @@ def plan_stream(
     """Schedule one pixel with at most `spare_registers` (>= 2) resident weights.
 
     `fusable` tells of each window whether its load may ride on a multiply-accumulate (its pointer then advances by 16).
-    `kept` is how many input registers survive the epilogue: the next pixel's window 0, or also its window 1, can be
-    loaded before it.
+    `kept` is how many input registers may be loaded before the epilogue and survive it: the next pixel's window 0, or
+    also its window 1.
     """
     reads = [(number, lane) for number, window in enumerate(windows) for lane, _, _ in window.lanes]
     count, last = len(reads), len(windows) - 1
@@ -78,8 +77,7 @@ def plan_stream(
     explicit: dict[int, list[int]] = {}
 
     even = last % 2 == 1  # an even number of windows: the last one is not in window 0's register
-    late = kept == 0
-    primed = 1
+    primed = 0
     if kept:
         pair = kept == 2 and even and len(free_tail) == 2 and fusable[0] and fusable[1]
         if pair and reads[free_tail[0]][0] == last and free_tail[1] == count - 1:
@@ -87,13 +85,11 @@ def plan_stream(
             primed = 2
         elif fusable[0] and free_tail and free_tail[-1] == count - 1 and not even:
             carries[count - 1] = 0
+            primed = 1
         elif fusable[0] and even and free_tail and reads[free_tail[0]][0] == last and free_tail[0] < count - 1:
             carries[free_tail[0]] = 0
-        elif even and len(windows[last].lanes) > 1:
-            explicit.setdefault(first[last], []).append(0)
-        else:
-            late = True
-    for number in range(primed, last + 1):
+            primed = 1
+    for number in range(max(primed, 1), last + 1):
         before = windows[number - 1].lanes
         middle = first[number - 1] + max(2 if number == 1 else 0, len(before) // 2)
         rides = fusable[number] and 2 <= middle < first[number] - 1 and middle not in carries
@@ -105,7 +101,7 @@ def plan_stream(
         else:
             at = first[number - 1] + (0 if len(before) > 1 else -1)
             explicit.setdefault(max(at, 0), []).append(number)
-    return _assemble(reads, resident, carries, explicit, primed, late)
+    return _assemble(reads, resident, carries, explicit, primed)
 
 
 def _assemble(
@@ -114,7 +110,6 @@ def _assemble(
     carries: dict[int, int],
     explicit: dict[int, list[int]],
     primed: int,
-    late: bool,
 ) -> Stream:
     resident_number = {index: number for number, index in enumerate(sorted(resident))}
     streamed_number: dict[int, int] = {}
@@ -144,4 +139,4 @@ def _assemble(
         resident_number[index] if index in resident else len(resident) + streamed_number[index]
         for index in range(len(reads))
     )
-    return Stream(tuple(macs), len(resident), total, order, primed, late)
+    return Stream(tuple(macs), len(resident), total, order, primed)
