@@ -21,6 +21,7 @@ from espgen.passes.absorb_symbols import (
     Quantized,
     Real,
     Symbol,
+    clipped,
     scalar_of,
     through_moves,
 )
@@ -68,23 +69,30 @@ def _constant(builder: Builder, symbol: Symbol) -> Array | None:
 def _with_constant(builder: Builder, node: Node, other: Symbol, data: Array, index: int, shape: tuple[int, ...]) -> Symbol | None:
     """`other` op constant, where that is a function of one tensor or goes into a product; None where it does neither."""
     if isinstance(other, Product) and other.shape == shape:
-        return _into_product(builder, node, other, data, index)
+        absorbed = _into_product(node, other, data, index)
+        if absorbed is not None:
+            return absorbed
     number = scalar_of(data)
     if number is None or math.prod(other.shape) != math.prod(shape):
         return None
+    result = through_moves(other, lambda symbol: _with_number(builder, node, symbol, number, index))
+    return reshaped(replace(result, label=node.outputs[0]), shape, node)
 
-    def change(symbol: Symbol) -> Symbol:
-        if isinstance(symbol, Product):
-            return _into_product(builder, node, symbol, np.array(number), index) or _refuse(builder, symbol, node)
-        base, inner = _function(builder, symbol, node)
-        constant: Expression = ("const", number)
-        pair = (constant, inner) if index == 0 else (inner, constant)
-        return Function(node.outputs[0], symbol.shape, base, (node.op, *pair), node.name)
 
-    result = through_moves(other, change)
-    if isinstance(result, Function):
-        return reshaped(builder, result, shape, node.outputs[0], node)
-    return replace(result, label=node.outputs[0])
+def _with_number(builder: Builder, node: Node, symbol: Symbol, number: float, index: int) -> Symbol:
+    """`symbol` op number: into the product, as a clip of what is still open, else as a function of an integer value."""
+    absorbed: Symbol | None = None
+    if isinstance(symbol, Product):
+        absorbed = _into_product(node, symbol, np.array(number), index)
+    if absorbed is None and node.op in ("Max", "Min"):
+        bounds = (number, None) if node.op == "Max" else (None, number)
+        absorbed = clipped(symbol, bounds, node.outputs[0])
+    if absorbed is not None:
+        return absorbed
+    base, inner = _function(builder, symbol, node)
+    constant: Expression = ("const", number)
+    pair = (constant, inner) if index == 0 else (inner, constant)
+    return Function(node.outputs[0], symbol.shape, base, (node.op, *pair), node.name)
 
 
 def _settled(builder: Builder, symbol: Symbol, data: Array | None, node: Node) -> Symbol:
@@ -92,11 +100,6 @@ def _settled(builder: Builder, symbol: Symbol, data: Array | None, node: Node) -
     if data is not None or isinstance(symbol, Quantized | Function):
         return symbol
     return Quantized(symbol.label, symbol.shape, builder.operand(symbol, node))
-
-
-def _refuse(builder: Builder, symbol: Symbol, node: Node) -> Symbol:
-    builder.operand(symbol, node)
-    return symbol
 
 
 def _function(builder: Builder, symbol: Symbol, node: Node) -> tuple[str, Expression]:
@@ -112,25 +115,48 @@ def _function(builder: Builder, symbol: Symbol, node: Node) -> tuple[str, Expres
     return base, X
 
 
-def _into_product(builder: Builder, node: Node, product: Product, data: Array, index: int) -> Symbol | None:
-    """A constant added to or multiplied with a product whose result isn't quantized yet."""
+def _into_product(node: Node, product: Product, data: Array, index: int) -> Product | None:
+    """A constant added to or multiplied with a product whose result isn't quantized yet; None where it can't take it."""
     vector = channel_vector(product, data)
-    if vector is None or product.clip is not None:
+    if vector is None:
         return None
     label = node.outputs[0]
-    if node.op in ("Add", "Sub"):
-        sign = -1.0 if node.op == "Sub" else 1.0
-        if index == 0 and node.op == "Sub":  # constant - product
-            negated = scaled(product, np.array(-1.0))
-            if negated is None:
-                return None
-            product, sign = negated, 1.0
-        total = sign * vector + (0.0 if product.bias is None else product.bias)
-        return replace(product, bias=total, label=label)
     if node.op == "Mul" or (node.op == "Div" and index == 1 and bool(np.all(vector != 0.0))):
-        result = scaled(product, vector if node.op == "Mul" else 1.0 / vector)
+        return _times(product, vector if node.op == "Mul" else 1.0 / vector, label)
+    if node.op not in ("Add", "Sub"):
+        return None
+    sign = -1.0 if node.op == "Sub" else 1.0
+    if index == 0 and node.op == "Sub":  # constant - product
+        negated = scaled(product, np.array(-1.0))
+        if negated is None:
+            return None
+        product, sign = negated, 1.0
+    return _plus(product, sign * vector, label)
+
+
+def _plus(product: Product, addend: Array, label: str) -> Product | None:
+    """The product plus one number per channel; a clip in between moves along with one number for all."""
+    total = addend + (0.0 if product.bias is None else product.bias)
+    if product.clip is None:
+        return replace(product, bias=total, label=label)
+    number = scalar_of(addend)
+    if number is None:
+        return None
+    low, high = (None if bound is None else bound + number for bound in product.clip)
+    return replace(product, bias=total, clip=(low, high), label=label)
+
+
+def _times(product: Product, factors: Array, label: str) -> Product | None:
+    """The product times one factor per channel; a clip in between takes one positive factor for all."""
+    if product.clip is None:
+        result = scaled(product, factors)
         return None if result is None else replace(result, label=label)
-    return None
+    factor = scalar_of(factors)
+    result = scaled(replace(product, clip=None), factors) if factor is not None and factor > 0.0 else None
+    if result is None or factor is None:
+        return None
+    low, high = (None if bound is None else bound * factor for bound in product.clip)
+    return replace(result, clip=(low, high), label=label)
 
 
 def _same_base(builder: Builder, node: Node, left: Symbol, right: Symbol, shape: tuple[int, ...]) -> Symbol | None:

@@ -10,7 +10,7 @@ from espgen.errors import EspgenError
 from espgen.ir import Node
 from espgen.passes.absorb_builder import Builder
 from espgen.passes.absorb_numbers import moved_constant
-from espgen.passes.absorb_symbols import Function, Move, Operation, Quantized, Real, Symbol
+from espgen.passes.absorb_symbols import Move, Operation, Quantized, Real, Symbol
 
 
 def absorb_movement(builder: Builder, node: Node) -> None:
@@ -124,9 +124,9 @@ def absorb_concat(builder: Builder, node: Node) -> None:
     builder.symbols[output.name] = Operation(output.name, output.shape, node, tuple(operands))
 
 
-def reshaped(builder: Builder, symbol: Function, shape: tuple[int, ...], label: str, node: Node) -> Symbol:
+def reshaped(symbol: Symbol, shape: tuple[int, ...], node: Node) -> Symbol:
     """`symbol` with ones in front of its shape, as broadcasting against a constant of higher rank gives it."""
     if symbol.shape == shape:
         return symbol
-    reshape = Node(f"{node.name}/reshape", "Reshape", (symbol.label,), (label,), {})
-    return Move(label, shape, reshape, (replace(symbol, label=f"{label}/flat"),))
+    reshape = Node(f"{node.name}/reshape", "Reshape", (symbol.label,), (symbol.label,), {})
+    return Move(symbol.label, shape, reshape, (replace(symbol, label=f"{symbol.label}/flat"),))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto
 
@@ -368,6 +369,17 @@ def functions_meet_without_scales() -> ModelProto:
     return net.pair("y", 0.007, np.int8(3), "m").build({"x": (1, 6, 4, 4), "z": (1, 6, 4, 4)})
 
 
+def relu6_of_maximum_and_minimum() -> ModelProto:
+    net = conv(start()).const(zero=np.float32(0), six=np.float32([6]), half=np.float32(0.5), one=np.float32([[[[[1.5]]]]]))
+    net.op("Max", "c zero", "a").op("Min", "six a", "q").op("Mul", "q half", "m").op("Add", "m one", "s")
+    return net.pair("y", 0.02, np.int8(-128), "s").build(IMAGE)
+
+
+def scalar_of_higher_rank() -> ModelProto:
+    net = conv(start()).const(two=np.float32([[[[[2.0]]]]])).op("Mul", "c two", "m")
+    return net.pair("y", 0.2, np.int8(0), "m").build(IMAGE)
+
+
 def float_logits() -> ModelProto:
     net = start().weights("w", int8(6, 4), 0.01, np.int8(0)).const(b=np.float32([0.5, -1.0, 0.25, 2.0]))
     return net.op("Gemm", "x_dq w b", "y").build(ROWS, "y")
@@ -393,6 +405,7 @@ CASES: dict[Callable[[], ModelProto], list[str]] = {
     softmax_output_is_float: ["Softmax"], sixteen_bits: ["Conv"], conv_sigmoid_without_scales: ["Conv", "Unary", "Requantize"],
     conv_swish_without_scales: ["Conv", "Unary", "Requantize"], residual_without_scales: ["Conv", "Add"],
     pooled_residual_without_scales: ["Conv", "Add", "GlobalAveragePool", "Reshape"],
+    relu6_of_maximum_and_minimum: ["Conv", "Reshape"], scalar_of_higher_rank: ["Conv", "Reshape"],
     functions_meet_without_scales: ["Unary", "Unary", "Mul"], float_logits: ["Gemm"],
 }  # fmt: skip
 
@@ -467,6 +480,34 @@ def test_integer_products_keep_their_accumulators() -> None:
     expected = (x.astype(np.int64) - 9) @ (constants["w"].astype(np.int64) - [1, 2, 3])
     assert graph.value("y").dtype is DType.INT32
     np.testing.assert_array_equal(simulate(graph, {"x": x})["y"], expected)
+
+
+@pytest.mark.parametrize("opset", range(11, onnx.defs.onnx_opset_version() + 1))
+def test_every_opset(opset: int) -> None:
+    """One network in every opset espgen reads: parameters as attributes or inputs, Softmax of either meaning."""
+    net = Net(opset).pair("x", 0.04, np.int8(-5)).weights("w", int8(4, 6, 3, 3), 0.02, np.int8(0))
+    if opset < 13:
+        net.nodes[-1].ClearField("attribute")  # no axis before opset 13
+    net.op("Conv", "x_dq w", "c").const(low=np.float32(0), high=np.float32(6), axes=np.int64([2, 3])).op(
+        "Clip", "c low high", "k"
+    )
+    net.pair("m", 0.05, np.int8(-128), "k")
+    if opset < 18:
+        net.op("ReduceMean", "m_dq", "g", axes=[2, 3], keepdims=0)
+    else:
+        net.op("ReduceMean", "m_dq axes", "g", keepdims=0)
+    net.pair("n", 0.03, np.int8(-100), "g")
+    if opset < 13:
+        net.op("Unsqueeze", "n_dq", "u", axes=[0])
+    else:
+        net.const(first=np.int64([0])).op("Unsqueeze", "n_dq first", "u")
+    net.op("Flatten", "u", "f", axis=2).op("Softmax", "f", "s", axis=1).pair("y", 1 / 256, np.int8(-128), "s")
+    graph = absorb(net.build({"x": (2, 6, 7, 8)}).SerializeToString())
+    assert [item.op for item in graph.nodes] == ["Conv", "ReduceMean", "Reshape", "Reshape", "Softmax"]
+    x = RNG.integers(-128, 128, (2, 6, 7, 8)).astype(np.int8)
+    held = simulate(graph, {"x": x})
+    assert held["y_dq"].shape == (2, 4)
+    np.testing.assert_allclose((held["y_dq"].astype(np.int64) + 128).sum(axis=1), 256, atol=2)
 
 
 FLOATS: list[tuple[str, Callable[[], ModelProto], str]] = [
