@@ -18,7 +18,9 @@ from espgen.errors import EspgenError
 from espgen.quantize.model import QuantizedModel, TensorQuant
 from espgen.quantize.units import is_product
 
-_TOKEN = re.compile(r'\s+|#[^\n]*|(?P<text>"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\')|(?P<mark>[{}:,;<>])|(?P<word>[^\s{}:,;<>"\'#]+)')
+_TOKEN = re.compile(
+    r'\s+|#[^\n]*|(?P<text>"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\')|(?P<mark>[{}:,;<>])|(?P<word>[^\s{}:,;<>"\'#]+)'
+)
 
 
 @dataclass(frozen=True)

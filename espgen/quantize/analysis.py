@@ -139,7 +139,11 @@ def _layer(model: QuantizedModel, unit: Unit, real: np.ndarray, quantized: np.nd
     grid = model.activations.get(unit.output)
     factor = model.factors.get(unit.output)
     scaled = rows if factor is None else rows * factor
-    cut = 0.0 if grid is None else float(np.mean((scaled > grid.real_high + grid.scale / 2) | (scaled < grid.real_low - grid.scale / 2)))
+    cut = (
+        0.0
+        if grid is None
+        else float(np.mean((scaled > grid.real_high + grid.scale / 2) | (scaled < grid.real_low - grid.scale / 2)))
+    )
     return LayerError(
         name=unit.name,
         op=unit.node.op,
@@ -176,7 +180,9 @@ def _advice(layers: Sequence[LayerError], total: float) -> list[str]:
     alone = [layer for layer in layers if layer.layerwise is not None and layer.layerwise > LAYER_LIMIT]
     for layer in sorted(alone, key=lambda layer: -(layer.layerwise or 0.0))[:WORST]:
         reason = f", {100 * layer.cut:.2f} % of its values are cut off" if layer.cut > 1e-3 else ""
-        advice.append(f"{layer.name} alone costs {100 * (layer.layerwise or 0.0):.2f} % (over 1 %){reason}: a candidate for int16")
+        advice.append(
+            f"{layer.name} alone costs {100 * (layer.layerwise or 0.0):.2f} % (over 1 %){reason}: a candidate for int16"
+        )
     if layers and not alone and layers[0].layerwise is not None:
         advice.append("every layer alone is under 1 %")
     return advice

@@ -61,7 +61,8 @@ def _error_plot(layers: Sequence[LayerError]) -> str:
             size = tall(ratio)
             bars.append(
                 f"<rect x='{index * step + offset * step:.1f}' y='{height - size:.1f}' width='{0.4 * step:.1f}' "
-                f"height='{size:.1f}' fill='{colour}'><title>{html.escape(layer.name)}: {100 * (ratio or 0.0):.4f} %</title></rect>"
+                f"height='{size:.1f}' fill='{colour}'>"
+                f"<title>{html.escape(layer.name)}: {100 * (ratio or 0.0):.4f} %</title></rect>"
             )
     lines = "".join(
         f"<line x1='0' x2='{width}' y1='{height - tall(limit):.1f}' y2='{height - tall(limit):.1f}' stroke='#bbb' "

@@ -131,7 +131,8 @@ def _run(graph: Graph, samples: Samples, settings: Settings, options: QuantizeOp
     chosen = start.settings
     found = fewest_cycles(graph, samples.arrays, samples.arrays, TopOne(samples.labels, options.max_drop / 100.0), chosen,
                           costs or mac_costs(graph, options), progress)  # fmt: skip
-    reason = f"int16 for {len(found.rolled_back)} layers: top-1 {found.original:.4f} float, {found.global_quantized:.4f} int8, {found.saved:.4f} now"
+    shares = f"{found.original:.4f} float, {found.global_quantized:.4f} int8, {found.saved:.4f} now"
+    reason = f"int16 for {len(found.rolled_back)} layers: top-1 {shares}"
     return Outcome(found.deploy.with_notes(reason), chosen, start.trials, (*start.reasons, reason)), found
 
 

@@ -70,7 +70,9 @@ def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit:
     else:
         arrays, labels = _npz(path, graph)
     if preprocess is not None and not path.is_dir():
-        arrays = {name: preprocess.apply(_nchw(data, graph.value(name))) if data.ndim == 4 else data for name, data in arrays.items()}
+        arrays = {
+            name: preprocess.apply(_nchw(data, graph.value(name))) if data.ndim == 4 else data for name, data in arrays.items()
+        }
     checked = {name: check(arrays[name], graph.value(name), source) for name in graph.inputs if _present(name, arrays, source)}
     counts = {name: len(data) for name, data in checked.items()}
     if len(set(counts.values())) != 1:
@@ -144,7 +146,7 @@ def _named(arrays: dict[str, np.ndarray], graph: Graph) -> tuple[dict[str, np.nd
         likely = [name for name, data in numeric.items() if data.ndim > 1] or list(numeric)
         preferred = "x" if "x" in likely else likely[0] if len(likely) == 1 else ""
         if preferred or len(likely) == 1:
-            numeric[graph.inputs[0]] = numeric[likely[0] if not preferred else preferred]
+            numeric[graph.inputs[0]] = numeric[preferred or likely[0]]
     return numeric, labels
 
 
@@ -165,7 +167,9 @@ def _function(source: str, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndar
     return named, found if labels is None else np.asarray(labels)
 
 
-def _folder(path: Path, graph: Graph, preprocess: Preprocess, limit: int | None) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+def _folder(
+    path: Path, graph: Graph, preprocess: Preprocess, limit: int | None
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     if len(graph.inputs) != 1 or len(graph.value(graph.inputs[0]).shape) != 4:
         raise EspgenError("a folder of images fits only a model with one NCHW input", place=str(path), hint="use an .npz")
     try:

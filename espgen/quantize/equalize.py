@@ -124,7 +124,9 @@ def usual_exponent(graph: Graph, group: Group) -> float:
     There, lifting small channels only adds weight noise and cuts off channels that fire rarely (measured on MobileNetV2).
     """
     bounded = any(
-        node.op == "Clip" and bound_limits(graph, node)[1] < float("inf") for node in graph.nodes if node.outputs[0] in group.names
+        node.op == "Clip" and bound_limits(graph, node)[1] < float("inf")
+        for node in graph.nodes
+        if node.outputs[0] in group.names
     )
     return 0.0 if bounded else 0.5
 

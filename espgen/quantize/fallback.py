@@ -191,7 +191,8 @@ def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str
 
 
 def fewest_cycles(graph: Graph, calibration: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray],
-                  evaluator: Evaluator, settings: Settings, costs: Costs, progress: Progress | None = None) -> Fallback:  # fmt: skip
+                  evaluator: Evaluator, settings: Settings, costs: Costs,
+                  progress: Progress | None = None) -> Fallback:  # fmt: skip
     """Automatic mixed precision: int16 where it removes most noise per cycle, as little of it as `evaluator` allows.
 
     As accuracy_fallback, but int16 is what is evaluated, and layers whose roll-back turns out not to be needed are given
@@ -217,10 +218,12 @@ def fewest_cycles(graph: Graph, calibration: Mapping[str, np.ndarray], evaluatio
     ranking = rank_layers(models[()], calibrated, calibration, settings, "noise", costs)
     found = binary_search([layer.name for layer in ranking], satisfied)
     if found is None:
+        reached = max(step.metric for step in history)
         raise EspgenError(
-            f"even int16 everywhere misses the target (original {original:.4f}, reached {max(step.metric for step in history):.4f})",
-            place="--max-drop", hint="no model was written: allow a larger drop",
-        )  # fmt: skip
+            f"even int16 everywhere misses the target (original {original:.4f}, reached {reached:.4f})",
+            place="--max-drop",
+            hint="no model was written: allow a larger drop",
+        )
     names = list(found)
     for name in sorted(found, key=lambda item: costs(item)[0] - costs(item)[1]):
         trial = [item for item in names if item != name]

@@ -106,7 +106,9 @@ def _scaled(graph: Graph, product: Node, node: Node, factor: np.ndarray, offset:
     channels = output_channels(graph, product)[1]
     factor, offset = np.broadcast_to(factor, (channels,)), np.broadcast_to(offset, (channels,))
     bias_data = graph.constant(product.input(2)) if product.input(2) else None
-    bias = np.zeros(channels) if bias_data is None else np.broadcast_to(np.asarray(bias_data, np.float64).reshape(-1), (channels,))
+    bias = (
+        np.zeros(channels) if bias_data is None else np.broadcast_to(np.asarray(bias_data, np.float64).reshape(-1), (channels,))
+    )
     alpha, beta = float(product.attrs.get("alpha", 1.0)), float(product.attrs.get("beta", 1.0))
     new_weights = (scale_outputs(product, weights, factor) * alpha).astype(np.float32)
     new_bias = (bias * beta * factor + offset).astype(np.float32)

@@ -65,7 +65,9 @@ def strip_qdq(graph: Graph) -> Stripped:
         else:
             nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
     if not grids:
-        raise EspgenError("the model holds no QuantizeLinear", place=graph.name, hint="use `espgen quantize` with calibration data")
+        raise EspgenError(
+            "the model holds no QuantizeLinear", place=graph.name, hint="use `espgen quantize` with calibration data"
+        )
     back = {source: name for name, source in renamed.items() if name in graph.outputs}
     nodes = [replace(node, outputs=tuple(back.get(name, name) for name in node.outputs)) for node in nodes]
     nodes = [replace(node, inputs=tuple(back.get(name, name) for name in node.inputs)) for node in nodes]
@@ -217,7 +219,9 @@ def from_amct(graph: Graph, text: str, place: str = "record", fuse: bool = True)
     nodes = {node.name: node for node in folded.nodes if is_product(folded, node)}
     unknown = sorted(set(records) - set(nodes))
     if unknown:
-        raise EspgenError(f"the model has no layer {unknown[0]!r}", place=place, hint=f"layers: {', '.join(sorted(nodes)[:8])} ..")
+        raise EspgenError(
+            f"the model has no layer {unknown[0]!r}", place=place, hint=f"layers: {', '.join(sorted(nodes)[:8])} .."
+        )
     grids: dict[str, TensorQuant] = {}
     scales: dict[str, np.ndarray] = {}
     for name, entry in records.items():
@@ -265,7 +269,9 @@ def from_esp_ppq(graph: Graph, path: Path, fuse: bool = True) -> QuantizedModel:
             elif position == 1 and is_product(folded, node):
                 scales[node.name], bits[node.name] = scale, width
     if not scales:
-        raise EspgenError("no scale in the file belongs to a layer of the model", place=str(path), hint="give the ONNX exported with it")
+        raise EspgenError(
+            "no scale in the file belongs to a layer of the model", place=str(path), hint="give the ONNX exported with it"
+        )
     layers = layers_from_scales(folded, grids, scales, bits)
     even = all(float(np.log2(grid.scale)).is_integer() and grid.zero_point == 0 for grid in grids.values())
     return QuantizedModel(folded, Scheme.ESP_DL if even else Scheme.AFFINE, grids, layers, folded)

@@ -30,7 +30,9 @@ def write_all(files: Mapping[Path, bytes | str]) -> None:
             os.replace(part, target)
     except OSError as error:
         raise EspgenError(
-            f"can't write: {error.strerror or error}", place=str(error.filename or ""), hint="check the folder and its permissions"
+            f"can't write: {error.strerror or error}",
+            place=str(error.filename or ""),
+            hint="check the folder and its permissions",
         ) from None
     finally:
         for folder in folders:

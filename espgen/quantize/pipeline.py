@@ -25,8 +25,8 @@ class Fidelity:
     """How near a quantized model's outputs are to the float model's, over some samples.
 
     judged: error of the logits in front of a final Softmax (of the outputs where there is none), which varies less from
-    sample to sample: what recipes are chosen by; error: mean |q - f|^2 / |f|^2 of the outputs; agreement: share of samples with the same top-1 (of the first
-    output); accuracy, float_accuracy: share of right top-1, None without labels.
+    sample to sample: what recipes are chosen by; error: mean |q - f|^2 / |f|^2 of the outputs; agreement: share of samples
+    with the same top-1 (of the first output); accuracy, float_accuracy: share of right top-1, None without labels.
     """
 
     judged: float
@@ -54,7 +54,9 @@ def check_quantizable(graph: Graph) -> None:
         )  # fmt: skip
 
 
-def quantize(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings, progress: Progress | None = None) -> QuantizedModel:
+def quantize(
+    graph: Graph, data: Mapping[str, np.ndarray], settings: Settings, progress: Progress | None = None
+) -> QuantizedModel:
     """Quantize `graph` with exactly these settings; `data`: float32 [samples, ...] by input name.
 
     With correction "auto" both targets of the bias correction are tried, without the slow rounding, on three quarters of

@@ -82,7 +82,9 @@ def prepare(calibrated: Calibrated, settings: Settings, progress: Progress | Non
             factors |= dict.fromkeys(group.names, found)
     equalized = apply_factors(graph, factors)
     lifts = groups if settings.scheme.symmetric else []
-    chosen = _grids(calibrated, equalized, factors, settings, frozenset(name for group in lifts for name in group.names), progress)
+    chosen = _grids(
+        calibrated, equalized, factors, settings, frozenset(name for group in lifts for name in group.names), progress
+    )
     if settings.scheme.symmetric and groups:
         factors, lifted = _lift(groups, calibrated, factors, chosen, equalized, settings)
         equalized = apply_factors(graph, factors)
@@ -195,7 +197,11 @@ def _grid(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str,
         top = (1 << bits) - 1
         # 1/256 rather than 1/255: the exact power of two that kernels for these functions produce.
         high = high * top / (top + 1) if low == 0.0 else high * (top // 2) / (top // 2 + 1)
-        return tensor_quant(low, high, settings.scheme, bits) if not settings.scheme.symmetric else TensorQuant(2.0 ** -(bits - 1), 0, bits)
+        return (
+            tensor_quant(low, high, settings.scheme, bits)
+            if not settings.scheme.symmetric
+            else TensorQuant(2.0 ** -(bits - 1), 0, bits)
+        )
     statistics = scaled_statistics(calibrated, name, factors)
     if is_logits(graph, name, consumers):
         low, high = float(statistics.low.min()) * settings.margin, float(statistics.high.max()) * settings.margin
@@ -206,8 +212,8 @@ def _grid(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str,
     return choose_range(chosen, statistics, error, settings.scheme, bits, settings.observer_options)
 
 
-def _judge(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarray], consumers: Mapping[str, list[Node]],
-           settings: Settings) -> Error:  # fmt: skip
+def _judge(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarray],
+           consumers: Mapping[str, list[Node]], settings: Settings) -> Error:  # fmt: skip
     """What judges grids of a tensor for the observers that search."""
     probe = calibrated.probe
     if settings.observer == "search" and probe is not None:

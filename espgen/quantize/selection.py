@@ -62,7 +62,9 @@ def squeeze_excite(graph: Graph) -> set[str]:
                 node = producers[name]
                 branch.add(node.name)
                 if node.op in ("GlobalAveragePool", "ReduceMean", "AveragePool"):
-                    if node.inputs[0] == data or data in {output for item in consumers[node.inputs[0]] for output in item.outputs}:
+                    if node.inputs[0] == data or data in {
+                        output for item in consumers[node.inputs[0]] for output in item.outputs
+                    }:
                         found |= branch
                     break
                 if not is_product(graph, node) and node.op not in (*_GATES, "Reshape", "Transpose"):
@@ -84,4 +86,9 @@ def _depthwise(graph: Graph) -> set[str]:
     return {node.name for node in graph.nodes if is_depthwise(graph, node)}
 
 
-BLOCKS: Mapping[str, Callable[[Graph], set[str]]] = {"se": squeeze_excite, "first": _first, "last": _last, "depthwise": _depthwise}
+BLOCKS: Mapping[str, Callable[[Graph], set[str]]] = {
+    "se": squeeze_excite,
+    "first": _first,
+    "last": _last,
+    "depthwise": _depthwise,
+}

@@ -58,7 +58,11 @@ def test_integer_graph_computes_the_exported_model(net: str, scheme: Scheme, tmp
         assert most <= 1, name
         assert share < MOST_DIFFERENT + _ties(model, scheme), name
     if scheme is not Scheme.AFFINE:
-        products = [node for node in graph.nodes if "requant" in node.attrs and node.op in ("conv2d", "depthwise_conv2d", "fully_connected")]
+        products = [
+            node
+            for node in graph.nodes
+            if "requant" in node.attrs and node.op in ("conv2d", "depthwise_conv2d", "fully_connected")
+        ]
         assert all(type(node.attrs["requant"]).__name__ == "Shift" for node in products)
 
 
@@ -74,7 +78,9 @@ DATA = os.environ.get("ESPGEN_DATA")
 
 
 @pytest.mark.skipif(not DATA, reason="ESPGEN_DATA is not set")
-@pytest.mark.parametrize(("scheme", "error", "agreement"), [(Scheme.SHIFT, 0.0025, 0.97), (Scheme.AFFINE, 0.0020, 0.97), (Scheme.ESP_DL, 0.016, 0.955)])
+@pytest.mark.parametrize(
+    ("scheme", "error", "agreement"), [(Scheme.SHIFT, 0.0025, 0.97), (Scheme.AFFINE, 0.0020, 0.97), (Scheme.ESP_DL, 0.016, 0.955)]
+)
 def test_keyword_spotting(scheme: Scheme, error: float, agreement: float) -> None:
     folder = Path(str(DATA)) / "kws"
     file = np.load(folder / "kws01_500.npz")

@@ -40,7 +40,9 @@ def data(tmp_path: Path) -> Path:
 def test_quantize_writes_model_record_and_report(model: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "net_int8.onnx"
     steps = []
-    result = quantize(model, str(data), output, FAST, report=tmp_path / "out" / "net.html", progress=lambda *step: steps.append(step))
+    result = quantize(
+        model, str(data), output, FAST, report=tmp_path / "out" / "net.html", progress=lambda *step: steps.append(step)
+    )
     assert output.is_file()
     entry = json.loads((tmp_path / "out" / "net_int8.json").read_text())
     assert entry["scheme"] == "shift"
@@ -57,7 +59,11 @@ def test_float_fake_quant_and_integer_in_one_table(model: Path, data: Path, tmp_
     output = tmp_path / "net_int8.onnx"
     quantize(model, str(data), output, FAST)
     rows = evaluate_models(model, output, str(data), threads=1, limit=16)["rows"]
-    assert [(row["model"], row["place"]) for row in rows] == [("float", "onnxruntime"), ("fake-quant", "onnxruntime"), ("integer", "numpy")]
+    assert [(row["model"], row["place"]) for row in rows] == [
+        ("float", "onnxruntime"),
+        ("fake-quant", "onnxruntime"),
+        ("integer", "numpy"),
+    ]
     assert rows[0]["top1"] == 1.0
     assert rows[1]["error"] < 0.02
     assert abs(rows[1]["top1"] - rows[2]["top1"]) <= 1 / 16
@@ -75,7 +81,9 @@ def test_float_fake_quant_and_integer_in_one_table(model: Path, data: Path, tmp_
         ({"x": images(4), "y": np.zeros(3)}, "labels"),
     ],
 )  # fmt: skip
-def test_bad_data_is_refused_and_nothing_written(model: Path, tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_bad_data_is_refused_and_nothing_written(
+    model: Path, tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     path = tmp_path / "bad.npz"
     np.savez(path, **arrays)
     before = sorted(tmp_path.rglob("*"))
@@ -95,7 +103,8 @@ def test_unreadable_data_is_refused(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        QuantizeOptions(scheme="none"), QuantizeOptions(observer="none"), QuantizeOptions(recipe="none"), QuantizeOptions(equalize="2"),
+        QuantizeOptions(scheme="none"), QuantizeOptions(observer="none"), QuantizeOptions(recipe="none"),
+        QuantizeOptions(equalize="2"),
         QuantizeOptions(int16=("nowhere",)), QuantizeOptions(skip=("nowhere",)), QuantizeOptions(skip_as="int4"),
         QuantizeOptions(correction="x"), QuantizeOptions(max_drop=-100.0, recipe="minmax", threads=1),
     ],
@@ -133,7 +142,9 @@ def test_folder_with_val_list(tmp_path: Path) -> None:
 
 
 def test_function_as_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_images.py").write_text("import numpy as np\ndef load():\n    return np.random.rand(5, 16, 16, 3), [0, 1, 2, 3, 4]\n")
+    (tmp_path / "my_images.py").write_text(
+        "import numpy as np\ndef load():\n    return np.random.rand(5, 16, 16, 3), [0, 1, 2, 3, 4]\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "my_images", raising=False)
     samples = load("my_images:load", HARD["loud_logits"](), limit=4)

@@ -41,8 +41,10 @@ SCALE = st.floats(1e-6, 1e3).map(lambda value: float(np.float32(value)))
         st.text("abcXYZ019_./", min_size=1, max_size=12),
         st.builds(
             LayerRecord, scale_d=st.none() | SCALE, offset_d=st.just(0), scale_w=st.lists(SCALE, max_size=4).map(tuple),
-            offset_w=st.lists(st.integers(-128, 127), max_size=4).map(tuple), shift_bit=st.lists(st.integers(0, 16), max_size=3).map(tuple),
-            skip_fusion=st.booleans(), dst_type=st.sampled_from(["INT8", "INT4"]), tensor_balance_factor=st.lists(SCALE, max_size=3).map(tuple),
+            offset_w=st.lists(st.integers(-128, 127), max_size=4).map(tuple),
+            shift_bit=st.lists(st.integers(0, 16), max_size=3).map(tuple),
+            skip_fusion=st.booleans(), dst_type=st.sampled_from(["INT8", "INT4"]),
+            tensor_balance_factor=st.lists(SCALE, max_size=3).map(tuple),
         ),
         max_size=4,
     )
@@ -64,7 +66,16 @@ def test_amct_record_as_the_field_writes_it() -> None:
     assert records["fc"].scale_w == (0.002,)
 
 
-@pytest.mark.parametrize("text", ['record { key: "a" value { scale_d: x } }', "record {", 'record { value { } }', "\x00{", 'record { key: "a" value { scale_d: -1 } }'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'record { key: "a" value { scale_d: x } }',
+        "record {",
+        "record { value { } }",
+        "\x00{",
+        'record { key: "a" value { scale_d: -1 } }',
+    ],
+)
 def test_bad_records_are_refused(text: str) -> None:
     with pytest.raises(EspgenError):
         amct_record.read(text)
@@ -85,7 +96,9 @@ def test_amct_record_gives_back_the_same_layers() -> None:
 
 
 def test_esp_ppq_configuration(tmp_path: Path) -> None:
-    model = quantize(HARD["loud_logits"](), CALIBRATION, Settings(scheme=Scheme.ESP_DL, equalize=None, correction="none", rounding="nearest"))
+    model = quantize(
+        HARD["loud_logits"](), CALIBRATION, Settings(scheme=Scheme.ESP_DL, equalize=None, correction="none", rounding="nearest")
+    )
     graph = model.reference
     configs: dict[str, dict[str, object]] = {}
     values: dict[str, object] = {}
@@ -147,8 +160,11 @@ def test_conversion_to_shifts_reports_its_loss(scheme: Scheme) -> None:
     entry = converted.model
     for name, layer in entry.layers.items():
         node = next(node for node in entry.graph.nodes if node.name == name)
-        output = node.outputs[0] if node.outputs[0] in entry.activations else next(
-            reader.outputs[0] for reader in entry.graph.consumers()[node.outputs[0]])
+        output = (
+            node.outputs[0]
+            if node.outputs[0] in entry.activations
+            else next(reader.outputs[0] for reader in entry.graph.consumers()[node.outputs[0]])
+        )
         shift = -np.log2(layer.input_scale * layer.scale.astype(np.float64) / entry.activations[output].scale)
         assert np.abs(shift - np.rint(shift)).max() < 2.0**-20
         assert shift.min() > -0.5

@@ -46,8 +46,12 @@ def test_default_recipe_beats_min_max(net: str, scheme: Scheme) -> None:
 
 # Largest error at the logits, and the share of the min-max error that may remain.
 LIMITS = {
-    ("spread_variances", Scheme.SHIFT): 0.015, ("spread_variances", Scheme.AFFINE): 0.015, ("spread_variances", Scheme.ESP_DL): 0.03,
-    ("outlier_channels", Scheme.SHIFT): 0.08, ("outlier_channels", Scheme.AFFINE): 0.08, ("outlier_channels", Scheme.ESP_DL): 0.08,
+    ("spread_variances", Scheme.SHIFT): 0.015,
+    ("spread_variances", Scheme.AFFINE): 0.015,
+    ("spread_variances", Scheme.ESP_DL): 0.03,
+    ("outlier_channels", Scheme.SHIFT): 0.08,
+    ("outlier_channels", Scheme.AFFINE): 0.08,
+    ("outlier_channels", Scheme.ESP_DL): 0.08,
     ("loud_logits", Scheme.SHIFT): 0.002, ("loud_logits", Scheme.AFFINE): 0.002, ("loud_logits", Scheme.ESP_DL): 0.005,
 }  # fmt: skip
 GAINS = {"spread_variances": 0.7, "outlier_channels": 0.2, "loud_logits": 0.6}
@@ -160,7 +164,9 @@ def test_quantized_model_is_refused() -> None:
 def test_every_observer_works_in_every_scheme(observer: str) -> None:
     graph = HARD["outlier_channels"]()
     for scheme in Scheme:
-        model = quantize(graph, {"input": images(16)}, Settings(scheme=scheme, observer=observer, correction="float", rounding="nearest"))
+        model = quantize(
+            graph, {"input": images(16)}, Settings(scheme=scheme, observer=observer, correction="float", rounding="nearest")
+        )
         assert fidelity(model.reference, model, TEST).judged < (0.3 if observer in ("search", "weighted") else 4.0)
 
 

@@ -36,7 +36,11 @@ def test_folding_keeps_the_function(net: str) -> None:
 
 def test_fuse_list_restricts_folding() -> None:
     graph = spread_variances()
-    pairs = [(first.name, second.name) for first, second in zip(graph.nodes, graph.nodes[1:], strict=False) if second.op == "BatchNormalization"]
+    pairs = [
+        (first.name, second.name)
+        for first, second in zip(graph.nodes, graph.nodes[1:], strict=False)
+        if second.op == "BatchNormalization"
+    ]
     folded = fold(graph, fuse_list=pairs[:1])
     # What is not folded becomes a depthwise 1x1 convolution of the same name.
     kept = {node.name: node.op for node in folded.nodes if node.name.startswith("BatchNormalization")}
