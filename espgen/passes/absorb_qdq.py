@@ -270,15 +270,15 @@ def _finish(builder: Builder) -> Graph:
     """The graph, its outputs under the names the source graph gives them."""
     _explain_all(builder)
     renamed: dict[str, str] = {}
-    for output in builder.source.outputs:
-        name = _output(builder, output)
+    names = [_output(builder, output) for output in builder.source.outputs]
+    for output, name in zip(builder.source.outputs, names, strict=True):
         if name == output:
             continue
         fixed = name in builder.source.inputs or name in builder.constants or name in builder.source.outputs
         if fixed or name in renamed or output in builder.values:
-            copy = builder.values[name]
-            builder.values[output] = replace(copy, name=output)
-            builder.emit(f"{output}/copy", "Requantize", (renamed.get(name, name),), (output,))
+            held = renamed.get(name, name)
+            builder.values[output] = replace(builder.values[held], name=output)
+            builder.emit(f"{output}/copy", "Requantize", (held,), (output,))
             continue
         renamed[name] = output
         builder.values[output] = replace(builder.values.pop(name), name=output)

@@ -550,3 +550,13 @@ def test_real_models_are_absorbed(path: str, count: int) -> None:
     assert len(graph.nodes) == count
     assert not any(value.dtype.is_float for value in graph.values.values())
     assert {"QuantizeLinear", "DequantizeLinear"}.isdisjoint(item.op for item in graph.nodes)
+
+
+def test_two_outputs_of_the_same_integers() -> None:
+    """The second names a value that has become the first output already."""
+    net = start().op("Reshape", "x_dq shape", "r").pair("r", 0.04, np.int8(-5)).op("Reshape", "r_dq shape", "s")
+    net.const(shape=np.int64([1, 6, 56])).pair("s", 0.04, np.int8(-5))
+    graph = absorb_qdq.run(load_onnx(net.build(IMAGE, "r_q s_q", types={"r_q": "int8", "s_q": "int8"}).SerializeToString()))
+    verify(graph)
+    values = simulate(graph, {"x": int8(*IMAGE["x"])})
+    np.testing.assert_array_equal(values["r_q"], values["s_q"])
