@@ -18,7 +18,7 @@ from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
 from espgen.quantize.units import BOUNDS, Unit, is_product, output_channels
 
-CORRECTION_VALUES = 6_000_000
+CORRECTION_VALUES = 2_000_000
 BIAS_MAXIMUM = 2**30 - 1
 IMAGE_SAMPLES = 16
 CHUNK = 4
@@ -29,8 +29,13 @@ def quantize_layers(prepared: Prepared, data: Mapping[str, np.ndarray], settings
     """Integer weights and biases for every product of the prepared network, from calibration `data` [samples, ...]."""
     state = _State(prepared, data, settings)
     units = prepared.calibrated.units
+    # Without correction and rounding against data, weights depend on the grids alone: nothing has to run.
+    blind = settings.correction == "none" and settings.rounding == "nearest"
     for index, unit in enumerate(units):
-        state.step(unit)
+        if blind:
+            state.blind(unit)
+        else:
+            state.step(unit)
         if progress is not None:
             progress("quantizing layers", index + 1, len(units))
     return QuantizedModel(
@@ -58,7 +63,7 @@ class _State:
         self.readers = _reader_counts(prepared)
         self.samples = len(next(iter(data.values())))
         self.buffers: dict[int, np.ndarray] = {}
-        for name in prepared.graph.inputs:
+        for name in prepared.graph.inputs if settings.correction != "none" or settings.rounding != "nearest" else ():
             self.reference[name] = np.asarray(data[name])
             for part in self._parts():
                 self._store(name, np.asarray(data[name][part]), part)
@@ -78,6 +83,14 @@ class _State:
                 if self.readers[name] == 0:
                     self.quantized.pop(name, None)
                     self.reference.pop(name, None)
+
+    def blind(self, unit: Unit) -> None:
+        """Weights and bias of a product, rounded to nearest."""
+        graph, node = self.prepared.graph, unit.node
+        if is_product(graph, node) and unit.name not in self.settings.float_nodes:
+            layer = self._layer(graph, unit)
+            bias = np.asarray(graph.constants[node.inputs[2]], np.float32) if node.input(2) else None
+            self.layers[node.name] = layer if bias is None else with_bias(layer, bias)
 
     def _float(self, unit: Unit) -> None:
         """The unit in the float network (not equalized); factors are applied where values are compared."""

@@ -30,7 +30,7 @@ class Settings:
     equalize: float | None = AUTO_EXPONENT
     correction: str = "auto"
     rounding: str = "descent"
-    sweeps: int = 3
+    sweeps: int = 5
     margin: float = 1.15
     bits: Mapping[str, int] = field(default_factory=dict)
     float_nodes: frozenset[str] = frozenset()
