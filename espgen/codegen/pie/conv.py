@@ -36,15 +36,6 @@ _UNNAMED = "espgen_pie_unnamed"
 _STACK_FOR_CORRECTION = 1600
 
 
-def fold_weight_zero(spec: ConvSpec) -> tuple[np.ndarray, int]:
-    """Weights and their zero point, as weights without one where the differences fit the activations' type."""
-    shifted = spec.weights.astype(np.int64) - spec.weight_zero
-    limits = np.iinfo(np.int8 if spec.element_bytes == 1 else np.int16)
-    if shifted.min() >= limits.min and shifted.max() <= limits.max:
-        return shifted.astype(limits.dtype), 0
-    return spec.weights, spec.weight_zero
-
-
 def accumulator_bound(spec: ConvSpec) -> int:
     """Largest |sum| in any order of summation, for any input of the type, over all channels."""
     largest = 1 << (8 * spec.element_bytes - 1)

@@ -2,7 +2,7 @@
 
 Loops: block of 16 bytes of channels / row / runs of pixels, whose steps depthwise_schedule.py plans. A block's record
 holds what the epilogue wants, the weights that stay in registers, the bias, and the other weights in the order the
-steps load them. A weight zero point that does not fold into the weights is a constant vector times every input.
+steps load them. What a weight minus its zero point leaves beyond its type is a second product of its tap.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from espgen import arith
 from espgen.codegen.pie.asm import Function
-from espgen.codegen.pie.conv import accumulator_bound, accumulator_reach, fold_weight_zero
+from espgen.codegen.pie.conv import accumulator_bound, accumulator_reach
 from espgen.codegen.pie.depthwise_schedule import WEIGHT, Bias, Finish, Geometry, Load, Mac, Row, Run, plan_row
 from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, ShiftEpilogue, choose_epilogue, load_bias
 from espgen.codegen.pie.packing import LANES, padded
@@ -55,8 +54,6 @@ def _refusal(spec: ConvSpec) -> str | None:
         return "pitches are no multiple of the element size"
     if size == 1 and isinstance(spec.requant, arith.WideScale):
         return "WideScale is for wider outputs"
-    if size == 2 and fold_weight_zero(spec)[1]:
-        return "weights minus their zero point leave 16 bits"
     if spec.kernel_h > _MOST_ROWS or spec.kernel_h * spec.kernel_w > _MOST_TAPS:
         return f"a window of {spec.kernel_h}x{spec.kernel_w}"
     if accumulator_bound(spec) >= 2 ** (31 if size == 1 else 62):
@@ -77,11 +74,18 @@ def _epilogue(spec: ConvSpec) -> Epilogue:
     )
 
 
-def _corrections(weight_zero: int) -> tuple[int, ...]:
-    """int8 factors of the input that make -weight_zero."""
-    if weight_zero == 0:
-        return ()
-    return (-weight_zero,) if weight_zero > -128 else (64, 64)
+def _parts(spec: ConvSpec) -> tuple[npt.NDArray[np.int64], tuple[tuple[int, npt.NDArray[np.int64]], ...]]:
+    """w - weight_zero as weights [channels, taps] and, for the taps where they are too narrow, (tap, what is missing)."""
+    limits = np.iinfo(np.int8 if spec.element_bytes == 1 else np.int16)
+    left = spec.weights.astype(np.int64).reshape(spec.out_channels, -1) - spec.weight_zero
+    near = np.clip(left, limits.min, limits.max)
+    left = left - near
+    extras = []
+    while left.any():
+        part = np.clip(left, limits.min, limits.max)
+        extras += [(int(tap), part[:, tap]) for tap in np.flatnonzero(part.any(axis=0))]
+        left = left - part
+    return near, tuple(extras)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +93,8 @@ class _Plan:
     """Everything decided before code is written."""
 
     spec: ConvSpec
-    weights: npt.NDArray[Any]
-    corrections: tuple[int, ...]
+    weights: npt.NDArray[np.int64]
+    extras: tuple[tuple[int, npt.NDArray[np.int64]], ...]
     row: Row
     stores: Stores
     aligned: bool
@@ -107,29 +111,28 @@ class _Plan:
 
 
 def _plan(spec: ConvSpec) -> _Plan:
-    weights, weight_zero = fold_weight_zero(spec)
-    corrections = _corrections(weight_zero)
+    weights, extras = _parts(spec)
     epilogue = _epilogue(spec)
     free = _REGISTERS - epilogue.held
     most = free - max(3, epilogue.clobbered)
-    uniform = not corrections and bool((weights == weights[:, :1, :1]).all())
+    uniform = not extras and bool((weights == weights[:, :1]).all())
     rows = []
-    for pinned in sorted({min(most, spec.kernel_h * spec.kernel_w + len(corrections)), most - 1}):
+    for pinned in sorted({min(most, spec.kernel_h * spec.kernel_w), most - 1}):
         geometry = Geometry(
             spec.kernel_h,
             spec.kernel_w,
             spec.stride_w,
             spec.dilation_w,
-            len(corrections),
+            tuple(tap for tap, _ in extras),
             free,
-            max(pinned, min(len(corrections), most)),
+            pinned,
             epilogue.clobbered if epilogue.clobbered > 1 else 0,
             uniform,
         )
         rows.append(plan_row(geometry, spec.out_width))
     row = min(rows, key=lambda row: row.cost)
     stores = plan_stores(spec.out_channels * spec.element_bytes, spec.out_pitch, spec.out_width)
-    return _Plan(spec, weights, corrections, row, stores, spec.in_pitch % LANES == 0)
+    return _Plan(spec, weights, extras, row, stores, spec.in_pitch % LANES == 0)
 
 
 @lru_cache(maxsize=32)
@@ -363,9 +366,10 @@ def _params(plan: _Plan) -> bytes:
     """One record per block."""
     spec, epilogue = plan.spec, _epilogue(plan.spec)
     lanes, count = spec.lanes * plan.blocks, spec.kernel_h * spec.kernel_w
-    taps = np.zeros((lanes, count + len(plan.corrections)), f"<i{spec.element_bytes}")
-    taps[: spec.out_channels, :count] = plan.weights.reshape(spec.out_channels, count)
-    taps[: spec.out_channels, count:] = plan.corrections
+    taps = np.zeros((lanes, count + len(plan.extras)), f"<i{spec.element_bytes}")
+    taps[: spec.out_channels, :count] = plan.weights
+    for number, (_, missing) in enumerate(plan.extras):
+        taps[: spec.out_channels, count + number] = missing
     wide = np.int32 if spec.element_bytes == 1 else np.int64
     bias = padded(epilogue.bias(np.asarray(spec.bias, np.int64)), wide, lanes)
     records = []

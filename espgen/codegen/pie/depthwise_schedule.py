@@ -33,7 +33,8 @@ class Geometry:
 
     Attributes:
         stride, dilation: along the row.
-        corrections: extra multiply-accumulates per tap with constant vectors, weights number taps, taps + 1, ..
+        extras: taps with a second multiply-accumulate (what a weight leaves of its zero point), whose weights are
+            number taps, taps + 1, ..
         registers: vector registers free for operands.
         pinned: how many of them keep a weight through the whole row.
         clobbered: how many of the others the epilogue overwrites (all results appear in the first it is given).
@@ -44,7 +45,7 @@ class Geometry:
     kernel_w: int
     stride: int
     dilation: int
-    corrections: int
+    extras: tuple[int, ...]
     registers: int
     pinned: int
     clobbered: int
@@ -175,8 +176,7 @@ def _best_order(geometry: Geometry) -> Order:
 def _pinned_choice(geometry: Geometry, preferred: list[int]) -> tuple[int, ...]:
     if geometry.uniform:
         return (0,)
-    constants = list(range(geometry.taps, geometry.taps + geometry.corrections))
-    return tuple((constants + preferred)[: geometry.pinned])
+    return tuple(preferred[: geometry.pinned])
 
 
 def _systematic(geometry: Geometry) -> list[Order]:
@@ -199,8 +199,8 @@ def _neighbour(geometry: Geometry, order: Order, dice: random.Random) -> Order:
         if what < 2 and geometry.taps > 1:
             taps = even if what == 0 else odd
             taps.insert(dice.randrange(len(taps)), taps.pop(dice.randrange(len(taps))))
-        elif not geometry.uniform and geometry.corrections < len(pinned) < geometry.taps:
-            place = dice.randrange(geometry.corrections, len(pinned))
+        elif not geometry.uniform and 0 < len(pinned) < geometry.taps:
+            place = dice.randrange(len(pinned))
             pinned[place] = dice.choice([tap for tap in range(geometry.taps) if tap not in pinned])
     return Order(tuple(even), tuple(odd), tuple(pinned))
 
@@ -214,7 +214,9 @@ def _uses(geometry: Geometry, pixels: int, order: Order) -> list[tuple[Item, Ite
             ky, kx = divmod(tap, geometry.kernel_w)
             value = (ky, pixel * geometry.stride + kx * geometry.dilation)
             steps.append(((WEIGHT, 0 if geometry.uniform else tap), value))
-            steps += [((WEIGHT, geometry.taps + extra), value) for extra in range(geometry.corrections)]
+            steps += [
+                ((WEIGHT, geometry.taps + number), value) for number, of in enumerate(geometry.extras) if of == tap
+            ]
         steps.append(None)
     return steps
 
