@@ -5,6 +5,8 @@ Operators that aren't in the table keep their inputs and all attributes, default
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from espgen.frontend.importer import Importer
@@ -64,9 +66,9 @@ def _clip(importer: Importer, step: Step) -> None:
         if value is not None and value.size != 1:
             raise step.error(f"{key} must be one number")
         number = None if value is None else value.reshape(-1)[0].item()
-        if number is not None and number != number:
-            raise step.error(f"{key} is not a number")
-        bounds[key] = None if number is not None and abs(number) == float("inf") else number
+        if number is not None and (number != number or number == (math.inf if key == "min" else -math.inf)):
+            raise step.error(f"{key} is {number}, which leaves no number")
+        bounds[key] = None if number is not None and abs(number) == math.inf else number
     low, high = bounds["min"], bounds["max"]
     if low is not None and high is not None and low > high:
         bounds["min"] = high  # min(max(x, low), high) is high everywhere

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_models import model, node, qdq
 
 from espgen.errors import EspgenError
@@ -143,6 +143,12 @@ def _string_input(broken: ModelProto) -> None:
     broken.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
 
 
+def _no_number_left(broken: ModelProto) -> None:
+    broken.graph.initializer.append(numpy_helper.from_array(np.float32(np.inf), "low"))
+    broken.graph.node[4].op_type = "Clip"
+    broken.graph.node[4].input.append("low")
+
+
 FAULTS: list[tuple[Callable[[ModelProto], None], str, str]] = [
     (set_scale(0.0), "not positive and finite", "QuantizeLinear_x_q"),
     (set_scale(float("nan")), "not positive and finite", "QuantizeLinear_x_q"),
@@ -172,6 +178,7 @@ FAULTS: list[tuple[Callable[[ModelProto], None], str, str]] = [
     (_long_name, "characters", ""),
     (_huge_fold, "elements", "ConstantOfShape_huge"),
     (_many_scales, "2 scales for axis 1", "DequantizeLinear_wd"),
+    (_no_number_left, "leaves no number", "Relu_y"),
     (_string_input, "element type string", ""),
 ]
 
