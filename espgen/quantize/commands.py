@@ -15,14 +15,16 @@ from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
 from espgen.quantize import data as data_module
-from espgen.quantize.analysis import Analysis, analyse
+from espgen.quantize.amct_flow import Paths, accuracy_based_auto_calibration
+from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.data import Preprocess, Samples
 from espgen.quantize.evaluate import Runner, as_dicts, evaluate, integer_runner
 from espgen.quantize.exporter import qdq_bytes
-from espgen.quantize.fallback import Costs, Fallback, TopOne, fewest_cycles
+from espgen.quantize.fallback import Costs, Fallback, TopOne, as_dict, fewest_cycles
 from espgen.quantize.fold import FuseList, fold
+from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.observers import ObserverOptions
 from espgen.quantize.output import as_json, write_all
@@ -145,12 +147,7 @@ def mac_costs(graph: Graph, options: QuantizeOptions) -> Costs:
 
 def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
     """Settings from command-line options; EspgenError for values out of range and for layers that do not exist."""
-    try:
-        scheme = Scheme(options.scheme)
-    except ValueError:
-        raise EspgenError(
-            f"unknown scheme {options.scheme!r}", place="--scheme", hint=f"one of {', '.join(item.value for item in Scheme)}"
-        ) from None
+    scheme = _scheme(options.scheme)
     if options.correction not in ("auto", "float", "own", "none") or options.rounding not in ("descent", "nearest"):
         raise EspgenError("--correction is auto, float, own or none; --rounding is descent or nearest", place="usage")
     if options.skip_as not in ("int16", "float"):
@@ -200,9 +197,80 @@ def _record(model: QuantizedModel, outcome: Outcome) -> dict[str, Any]:
     return {**record(model), "settings": chosen, "trials": outcome.history()}
 
 
-def analysis_of(model: QuantizedModel, samples: Samples, threads: int = 1) -> Analysis:
-    """Error analysis over the first samples."""
-    return analyse(model, {name: array[:ANALYSED] for name, array in samples.arrays.items()}, True, threads)
+def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOptions, *, max_drop: float,
+                      preprocess: Preprocess | None = None, evaluation: str | None = None, strategy: str = "binary",
+                      sensitivity: str = "cosine", progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+    """AMCT's accuracy-based automatic calibration: `output` is a folder that gets AMCT's files.
+
+    max_drop: percentage points of top-1; evaluation: another labelled set (default: the calibration data). Raises
+    EspgenError, writing nothing, where only the unquantized model meets the target.
+    """
+    graph = load_onnx(model, shapes=options.shapes)
+    samples = data_module.load(data, graph, preprocess, options.limit)
+    judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess)
+    if judged.labels is None:
+        raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
+    settings = make_settings(graph, options)
+    paths = Paths(output, Path(model).stem)
+    result = accuracy_based_auto_calibration(
+        graph, samples.arrays, judged.arrays, TopOne(judged.labels, max_drop / 100.0), settings, paths, strategy, sensitivity, progress
+    )
+    return {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), **as_dict(result)}
+
+
+def convert(model: Path, data: str | None, output: Path, options: QuantizeOptions, *, preprocess: Preprocess | None = None,
+            amct: Path | None = None, esp_ppq: Path | None = None, record_path: Path | None = None,
+            progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+    """A deploy model from what others made; exactly one of three sources.
+
+    A QDQ or quantization-aware trained `model` on the grids of `options.scheme` (needs `data`), or a float `model` with
+    AMCT's record (`amct`) or ESP-PPQ's .json (`esp_ppq`), which need none. Reports error and the change of the top
+    probability where there is data.
+    """
+    graph = load_onnx(model, shapes=options.shapes)
+    arrays = None if data is None else data_module.load(data, graph, preprocess, options.limit).arrays
+    if amct is not None and esp_ppq is not None:
+        raise EspgenError("--amct-record and --esp-ppq exclude each other", place="usage")
+    result: dict[str, Any] = {"model": str(output)}
+    if amct is None and esp_ppq is None:
+        if arrays is None:
+            raise EspgenError("converting a quantized model needs calibration data", place="--data")
+        settings = make_settings_for_conversion(options)
+        original = Session(Path(model).read_bytes(), graph.outputs, settings.threads, 1).run(arrays)
+        converted = convert_qdq(graph, original, arrays, settings, progress)
+        quantized = converted.model
+        result |= {"fidelity": asdict(converted.fidelity), "probability_gap": converted.gap, "notes": list(converted.notes)}
+    else:
+        quantized = from_amct(graph, _text(amct), str(amct)) if amct is not None else from_esp_ppq(graph, esp_ppq or Path())
+        if arrays is not None:
+            result["fidelity"] = asdict(fidelity(quantized.reference, quantized, arrays))
+    record_path = record_path or output.with_suffix(".json")
+    write_all({output: qdq_bytes(quantized), record_path: as_json(record(quantized))})
+    return {**result, "record": str(record_path), "scheme": quantized.scheme.value, "layers": len(quantized.layers)}
+
+
+def make_settings_for_conversion(options: QuantizeOptions) -> Settings:
+    """The options that make sense for a model that has its grids already."""
+    return Settings(
+        scheme=_scheme(options.scheme), correction=options.correction, rounding=options.rounding,
+        fuse=options.fuse, threads=options.threads or os.cpu_count() or 1, seed=options.seed,
+    )  # fmt: skip
+
+
+def _scheme(name: str) -> Scheme:
+    try:
+        return Scheme(name)
+    except ValueError:
+        raise EspgenError(
+            f"unknown scheme {name!r}", place="--scheme", hint=f"one of {', '.join(item.value for item in Scheme)}"
+        ) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EspgenError(f"can't read the record: {error}", place=str(path)) from None
 
 
 def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,

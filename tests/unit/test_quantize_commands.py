@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from espgen.errors import EspgenError
-from espgen.quantize.commands import QuantizeOptions, evaluate_models, make_settings, quantize
+from espgen.quantize import amct_record
+from espgen.quantize.amct_flow import perf_based_auto_calibration, settings_of_configuration
+from espgen.quantize.commands import QuantizeOptions, accuracy_fallback, convert, evaluate_models, make_settings, quantize
 from espgen.quantize.data import Preprocess, load
 from espgen.quantize.evaluate import accuracy
 from espgen.quantize.exporter import float_model
@@ -167,3 +169,68 @@ def test_accuracy_counts_top1_and_top5() -> None:
     scores = np.tile(np.arange(10.0), (4, 1))
     assert accuracy(scores, np.array([9, 8, 5, 0])) == (0.25, 0.75)
     assert accuracy(scores, None) == (None, None)
+
+
+def _outlier_model(tmp_path: Path) -> tuple[Path, Path]:
+    graph = HARD["outlier_channels"]()
+    x = images(48)
+    model, data = tmp_path / "outliers.onnx", tmp_path / "outliers.npz"
+    model.write_bytes(float_model(graph))
+    np.savez(data, x=x, y=run_float(graph, {"input": x})[graph.outputs[0]].argmax(axis=1))
+    return model, data
+
+
+POOR = QuantizeOptions(scheme="esp-dl", observer="minmax", equalize="off", correction="none", rounding="nearest", threads=1)
+
+
+def test_accuracy_fallback_writes_amct_s_files(tmp_path: Path) -> None:
+    model, data = _outlier_model(tmp_path)
+    result = accuracy_fallback(model, str(data), tmp_path / "amct", POOR, max_drop=25.0)
+    assert result["global_quantized"] < 0.75 <= result["saved"]
+    found = {str(path.relative_to(tmp_path / "amct")) for path in (tmp_path / "amct").rglob("*") if path.is_file()}
+    assert found == {
+        "amct_log/amct_espgen.log", "amct_log/accuracy_based_auto_calibration_record.json",
+        "results/outliers_fake_quant_model.onnx", "results/outliers_deploy_model.onnx",
+        "results/accuracy_based_auto_calibration_final_config.json", "results/accuracy_based_auto_calibration_ranking_info.json",
+        "tmp/config.json", "tmp/scale_offset_record.txt",
+    }  # fmt: skip
+    config = json.loads((tmp_path / "amct" / "results" / "accuracy_based_auto_calibration_final_config.json").read_text())
+    disabled = {name for name, entry in config.items() if isinstance(entry, dict) and not entry["quant_enable"]}
+    assert disabled == set(result["rolled_back"]) & set(config)
+    graph = HARD["outlier_channels"]()
+    assert settings_of_configuration(config, make_settings(graph, POOR)).float_nodes == disabled
+    recorded = amct_record.read((tmp_path / "amct" / "tmp" / "scale_offset_record.txt").read_text())
+    assert disabled.isdisjoint(recorded)
+    assert "Accuracy of original model is 1.0" in (tmp_path / "amct" / "amct_log" / "amct_espgen.log").read_text()
+
+
+def test_unreachable_target_writes_nothing(tmp_path: Path) -> None:
+    model, data = _outlier_model(tmp_path)
+    with pytest.raises(EspgenError, match="only the unquantized model"):
+        accuracy_fallback(model, str(data), tmp_path / "amct", POOR, max_drop=-200.0)
+    assert not (tmp_path / "amct").exists()
+
+
+def test_layers_that_gain_nothing_stay_wide() -> None:
+    graph = HARD["loud_logits"]()
+    settings = make_settings(graph, QuantizeOptions(correction="float", threads=1))
+    model, names = perf_based_auto_calibration(graph, {"input": images(16)}, lambda name: (2.0, 1.0 if "Gemm" in name else 4.0), settings)
+    assert len(names) == 1
+    assert {name for name, layer in model.layers.items() if layer.bits == 16} == set(names)
+
+
+def test_convert_affine_to_shift_and_amct_record(model: Path, data: Path, tmp_path: Path) -> None:
+    affine = tmp_path / "affine.onnx"
+    options = QuantizeOptions(scheme="affine", correction="float", equalize="off", threads=1, layerwise=False)
+    quantize(model, str(data), affine, options)
+    result = convert(affine, str(data), tmp_path / "shift.onnx", QuantizeOptions(scheme="shift", threads=1))
+    assert result["scheme"] == "shift"
+    assert result["fidelity"]["error"] < 0.02
+    assert 0.0 <= result["probability_gap"] <= 1.0
+    record_text = 'record { key: "Conv_0" value { scale_d: 0.0078 offset_d: 0 scale_w: 0.01 } }'
+    (tmp_path / "record.txt").write_text(record_text)
+    result = convert(model, None, tmp_path / "amct.onnx", QuantizeOptions(), amct=tmp_path / "record.txt")
+    assert result["layers"] == 1
+    with pytest.raises(EspgenError, match="needs calibration data"):
+        convert(affine, None, tmp_path / "none.onnx", QuantizeOptions())
+    assert not (tmp_path / "none.onnx").exists()
