@@ -100,10 +100,11 @@ def configuration(model: QuantizedModel, rolled_back: Sequence[str], settings: S
     for node in model.reference.nodes:
         if not is_product(model.reference, node):
             continue
+        bits = settings.bits.get(node.name, 8)
         layers[node.name] = {
             "quant_enable": node.name not in rolled_back and node.name not in settings.float_nodes,
-            "activation_quant_params": {"num_bits": settings.bits.get(node.name, 8), "act_algo": settings.observer},
-            "weight_quant_params": {"wts_algo": settings.rounding, "channel_wise": True, "num_bits": settings.bits.get(node.name, 8)},
+            "activation_quant_params": {"num_bits": bits, "act_algo": settings.observer},
+            "weight_quant_params": {"wts_algo": settings.rounding, "channel_wise": True, "num_bits": bits},
         }
     return {"version": 1, "activation_offset": not settings.scheme.symmetric, "do_fusion": settings.fuse, **layers}
 

@@ -212,8 +212,9 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
         raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
     settings = make_settings(graph, options)
     paths = Paths(output, Path(model).stem)
+    evaluator = TopOne(judged.labels, max_drop / 100.0)
     result = accuracy_based_auto_calibration(
-        graph, samples.arrays, judged.arrays, TopOne(judged.labels, max_drop / 100.0), settings, paths, strategy, sensitivity, progress
+        graph, samples.arrays, judged.arrays, evaluator, settings, paths, strategy, sensitivity, progress
     )
     return {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), **as_dict(result)}
 
