@@ -20,7 +20,7 @@ from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.data import Preprocess, Samples
-from espgen.quantize.evaluate import Runner, as_dicts, evaluate, integer_runner
+from espgen.quantize.evaluate import ModelTask, Runner, as_dicts, evaluate, shared_runner
 from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.fallback import Costs, Fallback, TopOne, as_dict, fewest_cycles
 from espgen.quantize.fold import FuseList, fold
@@ -28,7 +28,7 @@ from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.observers import ObserverOptions
 from espgen.quantize.output import as_json, write_all
-from espgen.quantize.pipeline import fidelity, run_float, split
+from espgen.quantize.pipeline import fidelity, split
 from espgen.quantize.probe import multiply_accumulates
 from espgen.quantize.recipes import Outcome, run_recipe
 from espgen.quantize.record import record
@@ -275,52 +275,31 @@ def _text(path: Path) -> str:
 
 
 def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,
-                    limit: int | None = None, integer: bool = True, threads: int = 0,
+                    limit: int | None = None, integer: bool = True, threads: int = 0, jobs: int = 1, dask: str | None = None,
                     runners: Mapping[tuple[str, str], Runner] | None = None,
                     progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Accuracy of the float model, the quantized model under onnxruntime, its integer graph in numpy, and `runners`.
 
-    `runners`: further (model, place) -> Runner, such as a component on the host, in the simulator or on a board.
+    `runners`: further (model, place) -> Runner, such as a component on the host, in the simulator or on a board. With
+    `jobs` or `dask` the samples of the first three are shared out; the results are the same.
     """
     first = float_model or quantized_model
     if first is None:
         raise EspgenError("no model to evaluate", place="usage", hint="give a float model, a quantized one, or both")
     samples = data_module.load(data, load_onnx(first), preprocess, limit)
-    count = threads or os.cpu_count() or 1
-    chosen: dict[tuple[str, str], Runner] = {}
+    models: dict[tuple[str, str], ModelTask] = {}
+    count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
-        graph = load_onnx(float_model)
-        chosen["float", "onnxruntime"] = lambda arrays: run_float(graph, arrays, count)
+        models["float", "onnxruntime"] = ModelTask(Path(float_model).read_bytes(), False, count)
     if quantized_model is not None:
-        chosen["fake-quant", "onnxruntime"] = _onnx_runner(quantized_model, count)
+        stored = Path(quantized_model).read_bytes()
+        models["fake-quant", "onnxruntime"] = ModelTask(stored, False, count)
         if integer:
-            chosen["integer", "numpy"] = numpy_runner(quantized_model)
-    chosen |= dict(runners or {})
-    counted: dict[tuple[str, str], Runner] = {}
-    for index, (key, runner) in enumerate(chosen.items()):
-        counted[key] = _counted(runner, key, index, len(chosen), progress)
+            models["integer", "numpy"] = ModelTask(stored, True, count)
+    shared = {key: shared_runner(task, jobs, dask) for key, task in models.items()}
+    every = {**shared, **dict(runners or {})}
+    counted = {key: _counted(runner, key, index, len(every), progress) for index, (key, runner) in enumerate(every.items())}
     return {"samples": len(samples), "rows": as_dicts(evaluate(counted, samples))}
-
-
-def numpy_runner(quantized_model: Path) -> Runner:
-    """The integer graph of a quantized model in the reference interpreter."""
-    from espgen.interpret import run_integer
-    from espgen.passes.pipeline import lower_to_integer
-
-    source = load_onnx(quantized_model)
-    integer = lower_to_integer(source)
-    return integer_runner(source, lambda feeds: run_integer(integer, feeds), integer)
-
-
-def _onnx_runner(path: Path, threads: int) -> Runner:
-    graph = load_onnx(path)
-    session = Session(Path(path).read_bytes(), graph.outputs, threads, 1)
-
-    def run(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        results = session.run(arrays)
-        return {name: results[name] for name in graph.outputs}
-
-    return run
 
 
 def _counted(runner: Runner, key: tuple[str, str], index: int, total: int, progress: Progress | None) -> Runner:

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
+from espgen.interpret import run_integer
 from espgen.ir import Graph
+from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.data import Samples
+from espgen.quantize.parallel import Pool
+from espgen.quantize.runtime import Session
+
+SHARE = 64
+"""Samples a process gets at a time."""
 
 Runner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """float32 inputs [samples, ...] by name -> real-valued outputs [samples, ...] by name."""
@@ -102,6 +110,42 @@ def _from_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if array.ndim == 4 and len(shape) == 4 and array.shape != shape:
         array = np.moveaxis(array, 3, 1)
     return array.reshape(shape)
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """Runs an ONNX model over samples: under onnxruntime, or (`integer`) its integer graph in the reference interpreter.
+
+    Holds the model's bytes, so that it can be sent to another process or machine.
+    """
+
+    model: bytes
+    integer: bool
+    threads: int = 1
+
+    def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        source = load_onnx(self.model)
+        if self.integer:
+            integer = lower_to_integer(source)
+            return dict(integer_runner(source, lambda feeds: run_integer(integer, feeds), integer)(arrays))
+        results = Session(self.model, source.outputs, self.threads, 1).run(arrays)
+        return {name: results[name] for name in source.outputs}
+
+
+def shared_runner(task: ModelTask, jobs: int = 1, dask: str | None = None) -> Runner:
+    """A Runner that shares samples out over `jobs` processes or a Dask cluster; samples keep their order."""
+    if jobs == 1 and dask is None:
+        return task
+
+    def run(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(next(iter(arrays.values())))
+        step = min(SHARE, -(-count // jobs)) if dask is None else SHARE
+        parts = [{name: data[start : start + step] for name, data in arrays.items()} for start in range(0, count, step)]
+        with Pool[Mapping[str, np.ndarray], dict[str, np.ndarray]](jobs, dask, task) as pool:
+            results = pool.run(parts)
+        return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+    return run
 
 
 def as_dicts(rows: list[Row]) -> list[dict[str, Any]]:

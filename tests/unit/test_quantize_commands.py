@@ -235,3 +235,10 @@ def test_convert_affine_to_shift_and_amct_record(model: Path, data: Path, tmp_pa
     with pytest.raises(EspgenError, match="needs calibration data"):
         convert(affine, None, tmp_path / "none.onnx", QuantizeOptions())
     assert not (tmp_path / "none.onnx").exists()
+
+
+def test_evaluation_in_several_processes_is_the_same(model: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net_int8.onnx"
+    quantize(model, str(data), output, FAST)
+    alone, shared = (evaluate_models(model, output, str(data), threads=1, limit=8, jobs=jobs) for jobs in (1, 2))
+    assert alone == shared
