@@ -47,6 +47,9 @@ SHAPES = {
     "one pixel, one channel": dict(channels=1, size=(1, 1), **K3),
     "8 channels": dict(channels=8, size=(2, 3), **K3),
     "8 channels in 8 bytes": dict(channels=8, size=(2, 3), in_pitch=8, out_pitch=8, **K3),
+    "8 channels in 8 bytes, pairs": dict(channels=8, size=(3, 14), in_pitch=8, out_pitch=8, **K3),
+    "4 channels in 4 bytes, fours": dict(channels=4, size=(2, 8), in_pitch=4, out_pitch=4, dilation=(1, 2), **K3),
+    "1 channel, sixteens": dict(channels=1, size=(2, 32), in_pitch=1, out_pitch=1, kernel=(3, 5)),
     "24 channels in 32 bytes": dict(channels=24, size=(3, 9), **K3),
     "24 channels in 24 bytes": dict(channels=24, size=(3, 9), in_pitch=24, out_pitch=24, **K3),
     "21 channels in 21 bytes": dict(channels=21, size=(2, 3), in_pitch=21, out_pitch=21, **K3),
@@ -85,6 +88,7 @@ def test_int16(requant, weight_bytes, tmp_path):
     rng = np.random.default_rng(28)
     options = {"requant": requant, "element_bytes": 2, "weight_bytes": weight_bytes}
     cases = {name: case(rng, **options, **SHAPES[name]) for name in WORDS}
+    cases["pairs"] = case(rng, 4, **options, size=(2, 6), in_pitch=4, out_pitch=4, **K3)
     cases["extreme"] = case(rng, **options, extreme=True, **SHAPES["stride 2"])
     cases["zero points"] = case(rng, **options, zero_point=300, weight_zero=-3, **SHAPES["stride 2"])
     cases["bounded"] = case(rng, **options, zero_point=7, low=-1000, high=2000, **SHAPES["5x5"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -135,6 +135,36 @@ def _plan(spec: ConvSpec) -> _Plan:
     return _Plan(spec, weights, extras, row, stores, spec.in_pitch % LANES == 0)
 
 
+def _packed(spec: ConvSpec) -> ConvSpec | None:
+    """The same convolution with several neighbouring pixels of few channels as one of 16 bytes, or None.
+
+    Dense pixels of 8 channels, say, are computed in pairs: 16 lanes whose weights repeat, reading columns 8 bytes apart.
+    """
+    size = spec.out_channels * spec.element_bytes
+    group = LANES // size
+    if group < 2 or size * group != LANES or spec.stride_w != 1 or spec.out_width % group:
+        return None
+    if spec.in_pitch != size or spec.out_pitch != size:
+        return None
+    requant = spec.requant
+    if isinstance(requant, arith.Scale):
+        requant = arith.Scale(requant.split, requant.high * group, requant.low * group, requant.shift * group)
+    elif isinstance(requant, arith.WideScale):
+        requant = arith.WideScale(requant.split, requant.multiplier * group, requant.shift * group)
+    elif len(requant.shift) > 1:
+        requant = arith.Shift(requant.shift * group)
+    return replace(
+        spec,
+        weights=np.tile(spec.weights, (group, 1, 1, 1)),
+        bias=np.tile(spec.bias, group),
+        requant=requant,
+        out_width=spec.out_width // group,
+        out_pitch=LANES,
+        stride_w=group,
+        groups=spec.groups * group,
+    )
+
+
 @lru_cache(maxsize=32)
 def depthwise_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True) -> PieKernel:
     """The PIE kernel of a depthwise convolution; in_rows point to the pixel that output pixel 0 reads first.
@@ -145,7 +175,11 @@ def depthwise_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool =
     reason = _refusal(spec)
     if reason is not None:
         raise EspgenError(reason)
-    plan = _plan(spec)
+    packed = _packed(spec)
+    plan = _plan(packed or spec)
+    if packed is not None:
+        # Rows of the output may start between multiples of 16.
+        plan = replace(plan, stores=replace(plan.stores, misaligned=True))
     if not symbol:
         digest = hashlib.sha256(_function(plan, "kernel", hardware_loops).text().encode()).hexdigest()[:8]
         shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.out_channels}_w{spec.out_width}"
