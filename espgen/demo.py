@@ -17,20 +17,31 @@ DATA = "digits_test.npz"
 def run(
     output: Path | None,
     limit: int | None,
-    tell: Callable[[str], Any] | None = None,
+    announce: Callable[[str], Any] = lambda command: None,
+    report: Callable[[str, dict[str, Any]], Any] = lambda verb, result: None,
     progress: api.Progress | None = None,
 ) -> dict[str, Any]:
     """Compile, verify and profile; the result of each under its verb.
 
-    `output` keeps the component, None works in a temporary folder; `limit` verifies fewer digits; `tell` is given
-    a line before each step, `progress` the counts of long work. Raises EspgenError like the verbs themselves.
+    `output` keeps the component, None works in a temporary folder; `limit` verifies fewer digits; `announce` is given
+    each command before it runs, `report` its verb and result after; `progress` the counts of long work. Raises
+    EspgenError like the verbs themselves.
     """
-    say = tell or (lambda _line: None)
+    results: dict[str, Any] = {}
+
+    def step(command: str, verb: str, call: Callable[[], dict[str, Any]]) -> None:
+        announce(command)
+        results[verb] = call()
+        report(verb, results[verb])
+
+    data = models_dir() / DATA
     with tempfile.TemporaryDirectory() as scratch:
-        component = output or Path(scratch) / "component"
-        say(f"$ espgen compile {MODEL} -o component/")
-        compiled = api.compile(models_dir() / MODEL, component)
-        say(f"$ espgen verify component/ --data {DATA}")
-        verified = api.verify(component, data=models_dir() / DATA, limit=limit, progress=progress)
-        say("$ espgen profile component/")
-        return {"compile": compiled, "verify": verified, "profile": api.profile(component)}
+        folder = output or Path(scratch) / "component"
+        step(f"espgen compile {MODEL} -o component/", "compile", lambda: api.compile(models_dir() / MODEL, folder))
+        step(
+            f"espgen verify component/ --data {DATA}",
+            "verify",
+            lambda: api.verify(folder, data=data, limit=limit, progress=progress),
+        )
+        step("espgen profile component/", "profile", lambda: api.profile(folder))
+    return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -151,5 +152,14 @@ def demo(output: Path | None, limit: int | None, as_json: bool, debug: bool) -> 
     from espgen import demo as demonstration
     from espgen.report import text
 
-    tell = None if as_json else click.echo
-    show(demonstration.run(output, limit, tell, progress(as_json)), text.demonstration, as_json)
+    if as_json:
+        click.echo(json.dumps(demonstration.run(output, limit), indent=2, ensure_ascii=False))
+        return
+    as_text = {"compile": text.compilation, "verify": text.verification, "profile": text.profiling}
+    demonstration.run(
+        output,
+        limit,
+        announce=lambda command: click.echo(f"$ {command}"),
+        report=lambda verb, result: click.echo(f"{as_text[verb](result)}\n"),
+        progress=progress(as_json),
+    )

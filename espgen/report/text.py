@@ -103,12 +103,6 @@ def _percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.2f}"
 
 
-def demonstration(result: Result) -> str:
-    """Everything the demo found."""
-    parts = (compilation(result["compile"]), verification(result["verify"]), profiling(result["profile"]))
-    return "\n\n".join(parts)
-
-
 def memory(usage: Result) -> str:
     """Bytes per memory and the planner's statement, on one line."""
     sizes = [f"{usage[name]:,} bytes {label}" for name, label in _MEMORIES if name in usage]

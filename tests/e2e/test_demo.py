@@ -12,12 +12,15 @@ from espgen.resources import models_dir
 
 
 def test_the_demo_is_equal_byte_for_byte_and_recognises_digits(tmp_path: Path) -> None:
-    told: list[str] = []
-    result = demo.run(tmp_path / "component", limit=6, tell=told.append)
+    told: list[object] = []
+    result = demo.run(tmp_path / "component", 6, told.append, lambda verb, found: told.append((verb, found)))
     assert told == [
-        "$ espgen compile digits_int8_qdq.onnx -o component/",
-        "$ espgen verify component/ --data digits_test.npz",
-        "$ espgen profile component/",
+        "espgen compile digits_int8_qdq.onnx -o component/",
+        ("compile", result["compile"]),
+        "espgen verify component/ --data digits_test.npz",
+        ("verify", result["verify"]),
+        "espgen profile component/",
+        ("profile", result["profile"]),
     ]
     verified, profiled = result["verify"], result["profile"]
     assert verified["equal"]
@@ -26,9 +29,8 @@ def test_the_demo_is_equal_byte_for_byte_and_recognises_digits(tmp_path: Path) -
     assert [layer["name"] for layer in verified["layers"]] == [layer["name"] for layer in profiled["layers"]]
     assert profiled["cycles"] >= sum(layer["cycles"] for layer in profiled["layers"]) > 0
     assert profiled["macs"] == 41_536
-    printed = text.demonstration(result)
-    assert "every layer equal, byte for byte" in printed
-    assert "plan: optimal" in printed
+    assert "every layer equal, byte for byte" in text.verification(verified)
+    assert "plan: optimal" in text.profiling(profiled)
 
 
 def test_the_bundled_test_set_is_what_it_says() -> None:

@@ -258,6 +258,10 @@ def test_the_demo_runs_the_three_verbs_on_the_bundled_model(
     assert data.is_file()
     assert calls[1][2]["limit"] == 2
     assert set(json.loads(capsys.readouterr().out)) == {"compile", "verify", "profile"}
+    assert run("demo") == 0
+    printed = capsys.readouterr().out
+    order = ("$ espgen compile", "9 layers", "$ espgen verify", "top-1 75.00 %", "$ espgen profile", "0.003 ms")
+    assert sorted(order, key=printed.index) == list(order)
 
 
 def test_help_imports_nothing_heavy() -> None:
