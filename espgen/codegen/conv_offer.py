@@ -7,10 +7,11 @@ from functools import partial
 
 from espgen.codegen.calls import Call, NodePlan, padding_bytes
 from espgen.codegen.offers import KernelOptions, Offer, Refusal
-from espgen.codegen.pie.conv import conv_kernel, supports
+from espgen.codegen.pie.conv import conv_kernel
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.tiles import row_tiles
-from espgen.ir import DType, Graph, Node
+from espgen.errors import EspgenError
+from espgen.ir import DType, Graph, Node, Value
 from espgen.ops.base import PADDING_ROW, RowTable, Storage, bounds
 from espgen.ops.conv2d import accumulator_bounds, folded_bias, image_shape, input_rows, weight_zero_points
 from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
@@ -20,24 +21,37 @@ LANES = 16
 """Bytes of a vector."""
 _NARROW_CHANNELS = 8
 
+Generate = Callable[[ConvSpec], PieKernel]
+
 
 def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
     """A PIE convolution for a conv2d node, or why there is none."""
     if node.op != "conv2d" or is_depthwise(node, graph):
         return None
-    reason = refusal(node, graph, (DType.INT8, DType.INT16))
+    return offer_of(node, graph, KERNEL, partial(conv_kernel, hardware_loops=options.hardware_loops))
+
+
+def offer_of(node: Node, graph: Graph, name: str, generate: Generate) -> Offer | Refusal:
+    """What the family `name` offers for a conv2d node; `generate` raises EspgenError where it has no kernel."""
+    reason = refusal(node, graph)
     if reason is not None:
-        return Refusal(KERNEL, reason)
+        return Refusal(name, reason)
     needs = storage_needs(node, graph)
-    spec = conv_spec(node, graph, {name: padded_storage(graph.value(name), need) for name, need in needs.items()})
-    reason = supports(spec)
-    if reason is not None:
-        return Refusal(KERNEL, reason)
-    batch, _, _, _ = image_shape(graph.value(node.inputs[0]).shape)
-    _, out_h, _, _ = image_shape(graph.value(node.outputs[0]).shape)
-    generate = partial(conv_kernel, hardware_loops=options.hardware_loops)
-    cycles = int(generate(spec).cycles(out_h) * batch)
-    return Offer(KERNEL, cycles, needs, lambda storage: build(node, graph, storage, KERNEL, generate))
+    spec = conv_spec(node, graph, {value: padded_storage(graph.value(value), need) for value, need in needs.items()})
+    try:
+        kernel = generate(spec)
+    except EspgenError as problem:
+        return Refusal(name, problem.message)
+    batch = image_shape(graph.value(node.inputs[0]).shape)[0]
+    out_h = image_shape(graph.value(node.outputs[0]).shape)[1]
+
+    def reuse(wanted: ConvSpec) -> PieKernel:
+        """The kernel at hand where the storage turned out as asked for."""
+        same = (wanted.in_pitch, wanted.out_pitch) == (spec.in_pitch, spec.out_pitch)
+        return kernel if same else generate(wanted)
+
+    cycles = int(kernel.cycles(out_h) * batch)
+    return Offer(name, cycles, needs, lambda storage: build(node, graph, storage, name, reuse))
 
 
 def is_depthwise(node: Node, graph: Graph) -> bool:
@@ -46,10 +60,10 @@ def is_depthwise(node: Node, graph: Graph) -> bool:
     return bool(node.attrs["groups"] == weights[0] > 1 and weights[3] == 1)
 
 
-def refusal(node: Node, graph: Graph, types: tuple[DType, ...] = (DType.INT8,)) -> str | None:
-    """Why a conv2d node has no PIE kernel of any family for activations of `types`, or None."""
+def refusal(node: Node, graph: Graph) -> str | None:
+    """Why a conv2d node has no PIE kernel of any family, or None."""
     source, weights, result = (graph.value(name).dtype for name in (node.inputs[0], node.inputs[1], node.outputs[0]))
-    if source is not result or source not in types:
+    if source is not result or source not in (DType.INT8, DType.INT16):
         return f"{source.value} to {result.value}"
     if weights not in (DType.INT8, source):
         return f"{weights.value} weights for {source.value} activations"
@@ -73,9 +87,14 @@ def storage_needs(node: Node, graph: Graph) -> dict[str, StorageNeed]:
     maker = graph.producers().get(source.name)
     narrow = channels < _NARROW_CHANNELS and (maker is None or maker.op == "flip_sign")
     return {
-        source.name: StorageNeed(left, right, 1 if narrow else LANES),
-        result.name: StorageNeed(0, 0, LANES),
+        source.name: StorageNeed(left, right, 1 if narrow else _pitch_multiple(source)),
+        result.name: StorageNeed(0, 0, _pitch_multiple(result)),
     }
+
+
+def _pitch_multiple(value: Value) -> int:
+    """Whole vectors, or half of one where a pixel fits in it."""
+    return LANES // 2 if 2 * value.shape[-1] * value.dtype.size == LANES else LANES
 
 
 def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpec:
@@ -105,7 +124,7 @@ def conv_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> ConvSpe
 
 
 def build(
-    node: Node, graph: Graph, storage: StoragePlan, name: str, generate: Callable[[ConvSpec], PieKernel]
+    node: Node, graph: Graph, storage: StoragePlan, name: str, generate: Generate
 ) -> NodePlan:
     """The node's calls of the kernel that `generate` makes: one per image and tile of rows."""
     source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
