@@ -23,7 +23,8 @@ def inspection(result: Result) -> str:
     lines += [*table(("integer operator", "MACs"), kernels), ""] if kernels else []
     lines.append(f"{result['macs']:,} MACs, {result['parameters']:,} parameters")
     for problem in result["unsupported"]:
-        lines.append(f"unsupported: {problem['op']} (node {problem['node']}): {problem['reason']}")
+        what = " ".join(part for part in (problem["op"], problem["node"] and f"(node {problem['node']})") if part)
+        lines.append(f"unsupported: {what}: {problem['reason']}" if what else f"unsupported: {problem['reason']}")
     return "\n".join(lines)
 
 
@@ -153,7 +154,13 @@ def _profile_row(layer: Result) -> tuple[object, ...]:
 
 def _candidates(layer: Result) -> list[str]:
     lines = [
-        f"    {'*' if candidate['chosen'] else ' '} {candidate['kernel']}: {candidate['cycles']:,} cycles predicted"
+        f"    {'*' if candidate['chosen'] else ' '} {candidate['kernel']}: {_prediction(candidate)}"
         for candidate in layer.get("candidates", ())
     ]
     return [f"{layer['name']}:", *lines] if lines else []
+
+
+def _prediction(candidate: Result) -> str:
+    """Cycles and how they were found, or why the kernel cannot do the layer (its cycles are None)."""
+    note = candidate.get("note", "predicted")
+    return f"not possible: {note}" if candidate["cycles"] is None else f"{candidate['cycles']:,} cycles {note}"

@@ -38,7 +38,10 @@ RESULTS: dict[str, dict[str, Any]] = {
         "layers": [
             {
                 "name": "stem", "op": "conv", "cycles": 1000, "instructions": 900, "macs": 500, "stall_cycles": 7,
-                "candidates": [{"kernel": "conv_pie", "cycles": 990, "chosen": True}],
+                "candidates": [
+                    {"kernel": "conv_pie", "cycles": 990, "note": "predicted", "chosen": True},
+                    {"kernel": "wide_pie", "cycles": None, "note": "too many channels", "chosen": False},
+                ],
             }
         ],
     },
@@ -103,7 +106,7 @@ def test_json_is_the_result_as_it_is(
         ("inspect", ["Conv", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
         ("compile", ["9 layers", "2,048 bytes internal RAM", "plan: optimal"]),
         ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
-        ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted"]),
+        ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted", "wide_pie: not possible: too many"]),
         ("doctor", ["ziglang", "missing", "idf.py: install ESP-IDF", "ready"]),
     ],
 )
