@@ -30,7 +30,8 @@ test: lint
 	$(BIN)/python -m pytest -m "not prove" -n $(JOBS)
 
 prove: install
-	$(BIN)/python -m pytest -m prove -n $(JOBS)
+	$(BIN)/python -m pytest -m prove -n $(JOBS) --junitxml=build/prove.xml; status=$$?; \
+	$(BIN)/python tests/prove_report.py docs/proofs.md build/prove.xml; exit $$status
 
 FIRMWARE := $(shell find firmware -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.c')
 
