@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node
 from espgen.quantize.model import LayerQuant, QuantizedModel, TensorQuant
 
@@ -102,7 +103,8 @@ class _Writer:
             names[index] = self.initializer(f"{node.name}.{attribute}", np.asarray(data, kind))
         while names and not names[-1]:
             names.pop()
-        plain = {key: _attribute(value) for key, value in attrs.items() if value is not None}
+        known = _schema(node).attributes
+        plain = {key: _attribute(value) for key, value in attrs.items() if value is not None and key in known}
         self.nodes.append(helper.make_node(node.op, names, list(outputs), name=node.name, **plain))
 
     def _resize(self, node: Node, attrs: dict[str, Any]) -> None:
@@ -253,6 +255,17 @@ class _QdqWriter(_Writer):
             helper.make_node("DequantizeLinear", [integers, scale, zero], [target], name=f"{target}.dq", axis=0)
         )
         return target
+
+
+def _schema(node: Node) -> onnx.defs.OpSchema:
+    """What opset 17 says of the operator; canonical nodes may carry attributes of later ones, at their defaults."""
+    try:
+        return onnx.defs.get_schema(node.op, OPSET)
+    except onnx.defs.SchemaError:
+        raise EspgenError(
+            f"operator {node.op} does not exist in opset {OPSET}", node=node.name, place="quantizer",
+            hint="export the model with an older opset, so that it is made of simpler operators",
+        ) from None  # fmt: skip
 
 
 def _attribute(value: Any) -> Any:

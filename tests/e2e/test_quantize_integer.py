@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ from espgen.interpret import run_layers
 from espgen.ir import Graph
 from espgen.ir.layout import to_layout
 from espgen.passes.pipeline import lower_to_integer
-from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.exporter import float_model, qdq_bytes
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import fidelity, quantize
 from espgen.quantize.record import record
 from espgen.quantize.settings import Settings
 from tests.e2e.layer_oracle import LayerOracle
-from tests.unit.quantize_nets import HARD, images
+from tests.unit.quantize_nets import HARD, images, operator_zoo, upsampling
 
 MOST_DIFFERENT = 0.005
 
@@ -72,6 +73,20 @@ def test_sixteen_bit_layers_compile(tmp_path: Path) -> None:
     model = quantize(graph, {"input": images(32, seed=1)}, Settings(bits={name: 16}, correction="float"))
     _, layers = _compare(model, images(6, seed=2), tmp_path)
     assert max(most for most, _ in layers.values()) <= 1
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("make", [operator_zoo, upsampling])
+def test_every_kind_of_operator_compiles(make: Callable[[], Graph], scheme: Scheme, tmp_path: Path) -> None:
+    # Through a file, so that the graph has the attributes the frontend gives it.
+    source = load_onnx(float_model(make()))
+    model = quantize(source, {"input": images(32, seed=1)}, Settings(scheme=scheme, correction="float"))
+    assert fidelity(model.reference, model, {"input": images(32, seed=2)}).judged < 0.002
+    _, layers = _compare(model, images(6, seed=3), tmp_path)
+    # Gates are small tensors and full of exact ties: one element in them is more than a percent.
+    for name, (most, share) in layers.items():
+        assert most <= 1, name
+        assert share < 0.1, name
 
 
 DATA = os.environ.get("ESPGEN_DATA")

@@ -163,3 +163,54 @@ def loud_logits(seed: int = 5) -> Graph:
 
 
 HARD = {"spread_variances": spread_variances, "outlier_channels": outlier_channels, "loud_logits": loud_logits}
+
+
+def operator_zoo(seed: int = 2) -> Graph:
+    """One of almost everything: gates, sums, products of tensors, pools, Concat, Transpose, MatMul with a bias behind it."""
+    net = Net((1, 3, 16, 16), seed)
+    net.conv(16, 3, 2)
+    data = net.add("HardSwish", (net.last,), net.shape)
+    net.add("GlobalAveragePool", (data,), (1, 16, 1, 1))
+    net.conv(4)
+    net.relu()
+    net.conv(16)
+    gate = net.add("HardSigmoid", (net.last,), net.shape, alpha=1 / 6, beta=0.5)
+    scaled = net.add("Mul", (data, gate), net.values[data].shape)
+    net.conv(16)
+    other = net.add("Sigmoid", (net.last,), net.shape)
+    net.add("Concat", (scaled, other), (1, 32, 8, 8), axis=1)
+    window = {"kernel_shape": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "ceil_mode": 0}
+    net.add("MaxPool", (net.last,), (1, 32, 4, 4), dilations=(1, 1), **window)
+    net.conv(24, 3)
+    trunk = net.add("LeakyRelu", (net.last,), net.shape, alpha=0.13)
+    net.conv(24)
+    net.add("Tanh", (net.last,), net.shape)
+    net.add("Sub", (trunk, net.last), net.shape)
+    net.add("AveragePool", (net.last,), (1, 24, 2, 2), count_include_pad=0, **window)
+    net.add("Transpose", (net.last,), (1, 2, 2, 24), perm=(0, 2, 3, 1))
+    net.add("Reshape", (net.last,), (1, 96))
+    net.add("MatMul", (net.last, net.constant("wm", net.random.normal(0, 0.1, (96, 20)))), (1, 20))
+    net.add("Add", (net.last, net.constant("bm", net.random.normal(0, 0.1, 20))), (1, 20))
+    net.add("Clip", (net.last,), (1, 20), min=-1.5, max=1.5)
+    weights = net.constant("wg", net.random.normal(0, 0.5, (20, 7)))
+    net.add("Gemm", (net.last, weights), (1, 7), alpha=1.0, beta=1.0, transA=0, transB=0)
+    net.add("Softmax", (net.last,), (1, 7), axis=1)
+    return net.graph()
+
+
+def upsampling(seed: int = 4) -> Graph:
+    """Resize, ConvTranspose and ReduceMean; cannot run in batches."""
+    net = Net((1, 3, 16, 16), seed)
+    net.conv(8, 3, 2)
+    net.relu()
+    nearest = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    net.add("Resize", (net.last,), (1, 8, 16, 16), mode="nearest", scales=(1.0, 1.0, 2.0, 2.0), sizes=(1, 8, 16, 16), **nearest)
+    net.conv(8, 3)
+    weights = net.constant("wt", net.random.normal(0, 0.3, (8, 6, 2, 2)))
+    operands = (net.last, weights, net.constant("bt", net.random.normal(0, 0.3, 6)))
+    window = {"kernel_shape": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    net.add("ConvTranspose", operands, (1, 6, 32, 32), group=1, output_padding=(0, 0), **window)
+    half = {"scales": (1.0, 1.0, 0.5, 0.5), "sizes": (1, 6, 16, 16), "coordinate_transformation_mode": "half_pixel"}
+    net.add("Resize", (net.last,), (1, 6, 16, 16), mode="linear", **half)
+    net.add("ReduceMean", (net.last,), (1, 6, 1, 1), axes=(2, 3), keepdims=1)
+    return net.graph()
