@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from espgen.codegen.build import Options, generate, plan_graph
-from espgen.codegen.project import GRAPH, MANIFEST
+from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
@@ -55,7 +56,9 @@ def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str
         total = sum(macs.values())
     except EspgenError as problem:
         if not unsupported:
-            unsupported.append({"node": problem.node or "", "op": "", "reason": str(problem)})
+            ops = {node.name: node.op for node in source.nodes}
+            reason = "; ".join(part for part in (problem.message, problem.place, problem.hint) if part)
+            unsupported.append({"node": problem.node or "", "op": ops.get(problem.node or "", ""), "reason": reason})
     return {
         "name": source.name,
         "inputs": [_port(source.value(name)) for name in source.inputs],
@@ -88,14 +91,17 @@ def compile(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compile a quantized ONNX model into a component folder; raises EspgenError and leaves `output` untouched otherwise."""
+    from espgen.codegen.example_project import check_example_project, write_example_project
+
     started = time.monotonic()
+    check_target(Path(output))
+    if project is not None:
+        check_example_project(Path(output), Path(project))
     graph = lower_to_integer(load_onnx(model, shapes=shapes or {}), dump_ir)
     chosen = options or Options()
     name = Path(model).stem
     folder = generate(graph, Path(output), options=chosen, name=name, extra={"model": Path(model).name})
     if project is not None:
-        from espgen.codegen.example_project import write_example_project
-
         write_example_project(folder, Path(project))
     component = Component.load(folder)
     return {
@@ -133,6 +139,8 @@ def verify(
     """
     loaded = Component.load(component)
     graph = component_graph(component)
+    if inputs and not data:
+        raise EspgenError("there is no data to map to inputs", place="--input", hint="give --data F.npz too")
     samples = load_dataset(data, graph, inputs or {}, limit) if data else random_dataset(graph, limit or 4)
     if target == "host" and port is None:
         return _verify_host(loaded, graph, samples, progress)
@@ -140,12 +148,16 @@ def verify(
 
 
 def component_graph(component: Path) -> Graph:
-    """The integer graph that a component was generated from."""
+    """The integer graph that a component was generated from. EspgenError where it is missing, damaged or another's."""
     path = Path(component) / GRAPH
     if not path.is_file():
         hint = f"compile the model again ({MANIFEST} and {GRAPH} belong together)"
         raise EspgenError("the component has no graph", place=str(path), hint=hint)
-    return load_graph(path.read_bytes())
+    saved = path.read_bytes()
+    if hashlib.sha256(saved).hexdigest() != Component.load(component).hash:
+        hint = "compile the model again: nothing proves that this is the network that the component was made from"
+        raise EspgenError("the component's graph is not the one that its manifest names", place=str(path), hint=hint)
+    return load_graph(saved)
 
 
 def _verify_host(component: Component, graph: Graph, samples: Dataset, progress: Progress | None) -> dict[str, Any]:

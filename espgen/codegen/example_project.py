@@ -51,8 +51,8 @@ def write_example_project(component: Path, project: Path) -> Path:
     A project written before keeps its own files and gets the agent that belongs to this espgen. Raises EspgenError where
     `project` holds something else or ESP-IDF could not use the component's folder name.
     """
+    check_example_project(component, project)
     component, project = component.resolve(), project.resolve()
-    _check(component, project)
     view = _view(component, project)
     for path, template in OWN.items():
         target = project / path
@@ -62,7 +62,9 @@ def write_example_project(component: Path, project: Path) -> Path:
     return project
 
 
-def _check(component: Path, project: Path) -> None:
+def check_example_project(component: Path, project: Path) -> None:
+    """Raise EspgenError where `project` cannot hold an application for the component folder, which need not exist yet."""
+    component, project = component.resolve(), project.resolve()
     if not re.fullmatch(r"[A-Za-z0-9_-]+", component.name) or component.name == "main":
         raise EspgenError(
             f"ESP-IDF cannot use {component.name!r} as the name of a component",

@@ -13,7 +13,7 @@ from typing import Any
 from espgen.codegen.component import Component, Layers, Planned
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
-from espgen.errors import EspgenError
+from espgen.errors import EspgenError, environment_error
 from espgen.interpret.store import save
 from espgen.resources import firmware_dir
 from espgen.target.pie_macros import MACRO_FILE_NAME, macro_file
@@ -35,20 +35,28 @@ _TEMPLATES = {
 def write_component(component: Component, planned: Planned, output: Path, extra: Mapping[str, Any]) -> Path:
     """Write everything below `output`, which is replaced as a whole only when all of it is written.
 
-    extra  entries for the manifest. Raises EspgenError where `output` holds something that is no component.
+    extra  entries for the manifest. Raises EspgenError where `output` holds something that is no component, or cannot be
+    written.
     """
-    _check_target(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        staging = Path(folder) / "component"
-        _write_files(component, planned, staging, extra)
-        if output.exists():
-            shutil.rmtree(output)
-        staging.rename(output)
+    check_target(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+            staging = Path(folder) / "component"
+            _write_files(component, planned, staging, extra)
+            if output.exists():
+                shutil.rmtree(output)
+            staging.rename(output)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise environment_error(
+            f"the component cannot be written: {reason}", place=str(output), hint="name a folder that can be written"
+        ) from problem
     return output
 
 
-def _check_target(output: Path) -> None:
+def check_target(output: Path) -> None:
+    """Raise EspgenError where `output` is a file or holds something that is no component."""
     if not output.exists():
         return
     if not output.is_dir():

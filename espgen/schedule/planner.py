@@ -155,5 +155,5 @@ def _check(buffers: Sequence[Buffer], tiers: Sequence[Tier]) -> None:
             raise EspgenError(
                 f"a buffer of {buffer.size} bytes is larger than the memory it may use",
                 place=buffer.name,
-                hint="give the tier more memory, or use a smaller input",
+                hint="give it more memory (--internal-ram, --psram), or use a smaller input",
             )

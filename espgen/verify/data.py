@@ -65,7 +65,7 @@ def load_dataset(path: Path, graph: Graph, inputs: Mapping[str, tuple[str, str]]
     count = next(iter(counts.values()))
     if count == 0:
         raise EspgenError("the data holds no samples", place=str(path))
-    return Dataset(result, _checked_labels(labels, limit, count, path))
+    return Dataset(result, _checked_labels(labels, limit, count, _classes(graph), path))
 
 
 def random_dataset(graph: Graph, samples: int, seed: int = 0) -> Dataset:
@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, KeyError) as problem:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, KeyError, TypeError) as problem:
         hint = "write it with numpy.savez"
         raise EspgenError("the data is no .npz file of plain arrays", place=str(path), hint=hint) from problem
 
@@ -155,11 +155,20 @@ def _integers(data: Array, value: Value, place: str) -> Array:
     )
 
 
-def _checked_labels(labels: Array | None, limit: int | None, count: int, path: Path) -> Array | None:
+def _classes(graph: Graph) -> int:
+    """Elements of the first output, which labels are counted against."""
+    return int(np.prod(graph.value(graph.outputs[0]).shape))
+
+
+def _checked_labels(labels: Array | None, limit: int | None, count: int, classes: int, path: Path) -> Array | None:
     if labels is None:
         return None
     flat = labels.reshape(-1)[:limit]
     if labels.dtype.kind not in "iu" or len(flat) != count:
         message = f"labels y: {labels.dtype} {list(labels.shape)} for {count} samples"
         raise EspgenError(message, place=str(path), hint="one integer per sample")
+    outside = flat[(flat < 0) | (flat >= classes)]
+    if outside.size:
+        hint = f"the model has {classes} classes, counted from 0"
+        raise EspgenError(f"label {int(outside[0])} of y is none of the model's classes", place=str(path), hint=hint)
     return flat

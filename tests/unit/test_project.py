@@ -1,0 +1,53 @@
+"""The component folder as a whole: written completely or not at all, and read back only where it belongs together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from espgen import api
+from espgen.codegen.project import GRAPH
+from espgen.errors import BAD_INPUT, ENVIRONMENT, EspgenError
+from espgen.resources import models_dir
+
+MODEL = models_dir() / "digits_int8_qdq.onnx"
+
+
+def test_an_output_that_cannot_be_written_is_the_environments_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EspgenError, match="cannot be written") as caught:
+        api.compile(MODEL, tmp_path / "file" / "component")
+    assert caught.value.exit_code == ENVIRONMENT
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(EspgenError, match="holds something else") as caught:
+        api.compile(MODEL, tmp_path)
+    assert caught.value.exit_code == BAD_INPUT
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_project_that_cannot_be_written_leaves_no_component(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "thesis.txt").write_text("mine")
+    with pytest.raises(EspgenError, match="holds something else"):
+        api.compile(MODEL, tmp_path / "component", project=tmp_path / "project")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["project"]
+
+
+def test_a_graph_that_is_not_the_manifests_proves_nothing(tmp_path: Path) -> None:
+    api.compile(MODEL, tmp_path / "component")
+    path = tmp_path / "component" / GRAPH
+    saved = bytearray(path.read_bytes())
+    saved[-1] ^= 1
+    path.write_bytes(saved)
+    with pytest.raises(EspgenError, match="not the one that its manifest names"):
+        api.component_graph(tmp_path / "component")
+
+
+def test_inputs_need_data(tmp_path: Path) -> None:
+    api.compile(MODEL, tmp_path / "component")
+    with pytest.raises(EspgenError, match="no data to map"):
+        api.verify(tmp_path / "component", target="host", inputs={"image": ("pixels", "")})
