@@ -34,6 +34,8 @@ def run(
     limit: int | None = None,
     integer: bool = True,
     threads: int = 0,
+    jobs: int = 1,
+    dask: str | None = None,
     progress: api.Progress | None = None,
 ) -> dict[str, Any]:
     """One row per model and place; agreement and error are relative to the first row.
@@ -60,6 +62,8 @@ def run(
             limit=limit,
             integer=integer,
             threads=threads,
+            jobs=jobs,
+            dask=dask,
             runners=runners,
             progress=progress,
         )

@@ -13,9 +13,10 @@ from typing import NoReturn
 import click
 
 from espgen.cli import commands, quantization
-from espgen.errors import EspgenError
+from espgen.errors import ENVIRONMENT, EspgenError, environment_error
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 INTERNAL_ERROR = 70
 
 
@@ -31,6 +32,8 @@ def cli() -> None:
 for command in (
     commands.inspect,
     quantization.quantize,
+    quantization.quantize_fallback,
+    quantization.convert,
     commands.compile_,
     commands.verify,
     commands.profile,
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as usage:
+        if "--json" in given:
+            _print_error(usage.format_message())
         usage.show()
         code = usage.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -61,8 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except EspgenError as error:
         _tell(error, debug, "--json" in given)
         code = error.exit_code
+    except BrokenPipeError:
+        _leave_stdout()
+        code = BROKEN_PIPE
+    except OSError as error:
+        _tell(_environment(error), debug, "--json" in given)
+        code = ENVIRONMENT
     except Exception as error:
-        _tell_internal(error, debug)
+        _tell_internal(error, debug, "--json" in given)
         code = INTERNAL_ERROR
     sys.exit(code)
 
@@ -72,17 +83,36 @@ def _tell(error: EspgenError, debug: bool, as_json: bool) -> None:
         traceback.print_exc()
     parts = {"node": error.node, "place": error.place, "remedy": error.hint}
     if as_json:
-        click.echo(json.dumps({"error": {"message": error.message, **parts}}, indent=2, ensure_ascii=False))
+        _print_error(error.message, **parts)
     click.echo(f"error: {error.message}", err=True)
     for name, value in parts.items():
         if value:
             click.echo(f"  {name}: {value}", err=True)
 
 
-def _tell_internal(error: Exception, debug: bool) -> None:
+def _print_error(message: str, **parts: str | None) -> None:
+    """An error as JSON, with the same keys whatever it is."""
+    error = {"message": message, "node": None, "place": None, "remedy": None, **parts}
+    click.echo(json.dumps({"error": error}, indent=2, ensure_ascii=False))
+
+
+def _environment(error: OSError) -> EspgenError:
+    """A full disk, a missing permission, a file that vanished: the machine's fault, not the program's."""
+    place = None if error.filename is None else str(error.filename)
+    return environment_error(error.strerror or str(error), place=place, hint="check the path, its permissions and the disk")
+
+
+def _leave_stdout() -> None:
+    """Nobody reads standard output any more (`espgen .. | head`): keep the interpreter from flushing it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_internal(error: Exception, debug: bool, as_json: bool) -> None:
     if debug:
         traceback.print_exc()
     first_line = (str(error).splitlines() or [""])[0]
     where = "" if debug else " (--debug shows where)"
     message = f"{type(error).__name__}: {first_line}"
+    if as_json:
+        _print_error(f"internal error: {message}")
     click.echo(f"internal error, please report it with the model: {message}{where}", err=True)

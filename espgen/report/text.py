@@ -90,6 +90,26 @@ def quantization(result: Result) -> str:
     return "\n".join([*lines, f"{written} ({result['scheme']}, recipe {result['recipe']}, {result['samples']} samples)"])
 
 
+def fallback(result: Result) -> str:
+    """The metric before and after, and which layers were rolled back."""
+    lines = [
+        f"metric: original {result['original']:.4f}, quantized {result['global_quantized']:.4f}, saved {result['saved']:.4f}",
+        f"rolled back: {', '.join(result['rolled_back']) or 'nothing'} ({len(result['history'])} configurations evaluated)",
+    ]
+    return "\n".join([*lines, f"{result['fake_quant']} and {result['deploy']} written"])
+
+
+def conversion(result: Result) -> str:
+    """Where the converted model is, and how near it is to the original."""
+    lines = list(result.get("notes", ()))
+    fidelity = result.get("fidelity")
+    if fidelity and not lines:
+        error, agreement = 100 * fidelity["error"], 100 * fidelity["agreement"]
+        lines.append(f"against the original: error {error:.3f} %, top-1 agreement {agreement:.2f} %")
+    written = f"{result['model']} and {result['record']} written"
+    return "\n".join([*lines, f"{written} ({result['scheme']}, {result['layers']} layers)"])
+
+
 def evaluation(result: Result) -> str:
     """One line per model and place."""
     rows = [

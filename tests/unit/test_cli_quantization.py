@@ -27,6 +27,16 @@ ROWS = [
 ]
 
 
+FALLBACK = {
+    "original": 0.9, "global_quantized": 0.8, "saved": 0.89, "rolled_back": ["stem"], "ranking": [], "history": [{}, {}],
+    "fake_quant": "out/fake.onnx", "deploy": "out/deploy.onnx",
+}  # fmt: skip
+CONVERTED = {
+    "model": "c.onnx", "record": "c.json", "scheme": "shift", "layers": 7, "notes": [], "probability_gap": 0.01,
+    "fidelity": {"error": 0.001, "agreement": 1.0},
+}  # fmt: skip
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -39,6 +49,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[s
         return call
 
     monkeypatch.setattr(commands, "quantize", stand_in(QUANTIZED))
+    monkeypatch.setattr(commands, "accuracy_fallback", stand_in(FALLBACK))
+    monkeypatch.setattr(commands, "convert", stand_in(CONVERTED))
     monkeypatch.setattr(evaluation, "run", stand_in({"samples": 8, "rows": ROWS}))
     return seen
 
@@ -117,6 +129,39 @@ def test_the_result_is_printed_for_people_and_for_programs(
         assert piece in printed
     assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", "--json") == 0
     assert json.loads(capsys.readouterr().out) == QUANTIZED
+
+
+def test_fallback_passes_its_target_and_prints_what_it_rolled_back(
+    calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out") == 2
+    how = ["--max-drop", 0.5, "--evaluation", "e.npz", "--strategy", "greedy", "--sensitivity", "noise", "--skip", "se"]
+    assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out", *how) == 0
+    ((positional, named),) = calls
+    assert positional == (model, "d.npz", Path("out"), QuantizeOptions(skip=("se",)))
+    assert (named["max_drop"], named["evaluation"], named["strategy"], named["sensitivity"]) == (
+        0.5, "e.npz", "greedy", "noise",
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "original 0.9000, quantized 0.8000, saved 0.8900" in printed
+    assert "rolled back: stem (2 configurations" in printed
+
+
+def test_convert_passes_its_sources(calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("convert", model, "-o", "c.onnx", "--amct-record", model, "--scheme", "esp-dl", "--record", "r.json") == 0
+    assert run("convert", model, "-o", "c.onnx", "--data", "d.npz", "--esp-ppq", model) == 0
+    (first, more), (second, others) = calls
+    assert first == (model, None, Path("c.onnx"), QuantizeOptions(scheme="esp-dl"))
+    assert (more["amct"], more["esp_ppq"], more["record_path"]) == (model, None, Path("r.json"))
+    assert second[1] == "d.npz"
+    assert (others["amct"], others["esp_ppq"], others["record_path"]) == (None, model, None)
+    printed = capsys.readouterr().out
+    for piece in ("error 0.100 %", "agreement 100.00 %", "c.onnx and c.json written (shift, 7 layers)"):
+        assert piece in printed
+
+
+def test_the_notes_of_a_conversion_are_printed(calls: list[Any]) -> None:
+    assert text.conversion({**CONVERTED, "notes": ["moved by 1 %"]}).splitlines()[0] == "moved by 1 %"
 
 
 def test_evaluate_passes_places_and_prints_one_line_each(

@@ -24,7 +24,7 @@ def test_a_readme_without_marks_is_refused() -> None:
 
 
 def test_every_command_and_option_in_the_readme_exists() -> None:
-    used = re.findall(r"^    (?:\$ )?espgen ([a-z]+)(.*)$", README, flags=re.MULTILINE)
+    used = re.findall(r"^    (?:\$ )?espgen ([a-z-]+)(.*)$", README, flags=re.MULTILINE)
     assert {verb for verb, _ in used} >= {"inspect", "compile", "verify", "profile", "doctor", "demo"}
     for verb, rest in used:
         command = cli.commands[verb]
