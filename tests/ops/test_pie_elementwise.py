@@ -256,6 +256,12 @@ def test_int16(tmp_path):
         "powers of two": SumSpec(arith.choose_weights((0.5, -0.125), 16), (3, -700), 40, -32768, 32767, 2),
         "bounded": SumSpec(arith.choose_weights((2.0, 0.25), 16), (0, 0), -6, -6, 20000, 2),
         "one operand": SumSpec(arith.choose_weights((0.25,), 16), (-32768,), -32768, -32768, 32767, 2),
+        "long": SumSpec(arith.choose_weights((0.71, 0.44), 16), (0, 0), 0, -32768, 32767, 2),
+        "long, zero points": SumSpec(arith.choose_weights((0.9, -0.031), 16), (-32768, 32767), 6, -32768, 32767, 2),
+        "long, bounded": SumSpec(arith.choose_weights((1.3, 1.9), 16), (5, -4), 9, -32000, 31000, 2),
+        "long, one operand": SumSpec(arith.choose_weights((0.3719,), 16), (77,), 0, -32768, 32767, 2),
+        "long, one operand up": SumSpec(arith.choose_weights((113.7,), 16), (0,), 0, -32768, 32767, 2),
+        "long, tiny": SumSpec(arith.choose_weights((1.1 * 2.0**-20, 0.9), 16), (0, 0), 0, -32768, 32767, 2),
     }
     cases = {}
     for name, spec in sums.items():

@@ -20,6 +20,7 @@ class Copy:
 
     summary: str = "copy"
     unroll: int = 4
+    misaligned_loads: bool = False
 
     def params(self) -> bytes:
         """See VectorBody."""
@@ -43,6 +44,7 @@ class FlipSign:
     element_bytes: int = 1
     summary: str = "x with its top bit inverted"
     unroll: int = 4
+    misaligned_loads: bool = False
 
     def params(self) -> bytes:
         """See VectorBody."""

@@ -70,6 +70,10 @@ class VectorBody(Protocol):
     def unroll(self) -> int:
         """Vectors that are best computed together."""
 
+    @property
+    def misaligned_loads(self) -> bool:
+        """Whether the arithmetic itself loads from anywhere."""
+
     def params(self) -> bytes:
         """Constants, a multiple of 16 bytes."""
 
@@ -106,7 +110,9 @@ class _Writer:
 
     def __init__(self, f: Function, shape: RowShape, body: VectorBody) -> None:
         self.f, self.shape, self.body = f, shape, body
-        f.configure(A5, misaligned_loads=shape.misaligned, misaligned_stores=shape.misaligned)
+        f.configure(
+            A5, misaligned_loads=shape.misaligned or body.misaligned_loads, misaligned_stores=shape.misaligned
+        )
         pool = Pool(exclude=(A0, A1, A2, A3, A4))
         self.out_rows, self.rows = pool.plain(), pool.plain()
         self.in_rows = [pool.plain() for _ in shape.in_pitches]

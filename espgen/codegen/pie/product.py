@@ -80,6 +80,7 @@ class Product:
 
     spec: ProductSpec
     unroll: int = 1
+    misaligned_loads: bool = False
     _registers: dict[str, X] = field(default_factory=dict)
 
     @property

@@ -1,9 +1,9 @@
 """Weighted sums of one or two int8 or int16 operands with one rounding (arith.Weights), 16 bytes at a time.
 
 Multipliers of the operands' width go through accumulators of four times that width; wider ones of int8 operands widen
-these to 16 bits and go through 8 accumulators of 64 bits twice. Zero points of the operands, and an even one of the
-output, are one constant in the accumulator before the sum: a part that fits the element's width, and a multiple of a
-power of two.
+these to 16 bits and go through 8 accumulators of 64 bits twice; those of int16 operands are long_sum.py's. Zero points
+of the operands, and an even one of the output, are one constant in the accumulator before the sum: a part that fits
+the element's width, and a multiple of a power of two.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espgen import arith
+from espgen.codegen.pie import long_sum as words
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.elementwise import StoreVector
 from espgen.codegen.pie.packing import LANES
@@ -46,12 +47,12 @@ def supports(spec: SumSpec) -> str | None:
     """None where there is a PIE kernel for this sum, else the reason why not."""
     if len(spec.points) > _LANES_OF_OPERANDS:
         return f"{len(spec.points)} operands"
-    if max(abs(factor) for factor in spec.weights.multiplier) >= 1 << 15:
-        return "multipliers wider than 16 bits"
     if spec.weights.shift > 62:
         return "shift beyond 62"
-    if spec.element_bytes == 2 and not _is_narrow(spec):
-        return "int16 with an odd zero point or a large constant"
+    if spec.element_bytes == 2:
+        return None if _is_narrow(spec) else words.supports(_long_constants(spec))
+    if max(abs(factor) for factor in spec.weights.multiplier) >= 1 << 15:
+        return "multipliers wider than 16 bits"
     if not _is_narrow(spec) and _split_constant(spec, 16) is None:
         return "zero points too large for their constant"
     return None
@@ -86,9 +87,18 @@ def _is_narrow(spec: SumSpec) -> bool:
     return fits and after == 0 and small
 
 
-def sum_body(spec: SumSpec) -> NarrowSum | WideSum:
-    """The cheaper of the two forms."""
-    return NarrowSum(spec) if _is_narrow(spec) else WideSum(spec)
+def _long_constants(spec: SumSpec) -> words.LongSumSpec:
+    before, after = _constant(spec)
+    return words.LongSumSpec(
+        spec.weights.multiplier, spec.weights.shift, before, after, spec.low, spec.high, _summary(spec)
+    )
+
+
+def sum_body(spec: SumSpec) -> NarrowSum | WideSum | words.LongSum:
+    """The cheapest form."""
+    if _is_narrow(spec):
+        return NarrowSum(spec)
+    return WideSum(spec) if spec.element_bytes == 1 else words.LongSum(_long_constants(spec))
 
 
 def _summary(spec: SumSpec) -> str:
@@ -153,6 +163,7 @@ class NarrowSum(_Sum):
     """Multipliers of the operands' width: one pass over all lanes."""
 
     unroll: int = 2
+    misaligned_loads: bool = False
 
     def params(self) -> bytes:
         """See VectorBody."""
@@ -186,6 +197,7 @@ class WideSum(_Sum):
     """16-bit multipliers of int8: two passes of 8 lanes."""
 
     unroll: int = 1
+    misaligned_loads: bool = False
 
     def params(self) -> bytes:
         """See VectorBody."""
