@@ -155,7 +155,7 @@ def _packed(spec: ConvSpec) -> ConvSpec | None:
         requant = arith.Shift(requant.shift * group)
     return replace(
         spec,
-        weights=np.tile(spec.weights, (group, 1, 1, 1)),
+        weights=spec.weights[np.tile(np.arange(len(spec.weights)), group)],
         bias=np.tile(spec.bias, group),
         requant=requant,
         out_width=spec.out_width // group,
