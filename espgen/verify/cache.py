@@ -79,13 +79,13 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
 def prune(limit: int = LIMIT_BYTES) -> None:
     """Delete the files used longest ago until the cache is at most `limit` bytes."""
     files = []
-    for path in cache_dir().rglob("*"):
-        try:
-            if path.is_file() and BUILDING not in str(path):
+    # os.walk passes over folders that other processes delete meanwhile; Path.rglob does not.
+    for folder, folders, names in os.walk(cache_dir()):
+        folders[:] = [name for name in folders if not name.startswith(BUILDING)]
+        for path in (Path(folder) / name for name in names):
+            with suppress(OSError):
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))
-        except OSError:
-            continue  # another process has deleted it
     total = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
         if total <= limit:
