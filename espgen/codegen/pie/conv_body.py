@@ -178,7 +178,7 @@ class LoopedBody:
     def _macs(self, f: Function, weights: X) -> None:
         done, number = 0, 0
         while number < len(self._windows):
-            rounds = (self._run(number) - 1) // 2
+            rounds = self._run(number) // 2
             if rounds >= 2:
                 with f.loop(rounds, self._rounds):
                     self._window(f, weights, number, done)
@@ -191,13 +191,12 @@ class LoopedBody:
                 number += 1
 
     def _run(self, first: int) -> int:
-        """Full windows from `first` on whose loads all advance by 16."""
-        rides = self._pointers.rides()
-        length = 0
-        while first + length < len(self._windows) and len(self._windows[first + length].lanes) == self._lanes:
-            length += 1
-            if not rides[first + length - 1]:
+        """How many full windows from `first` on load a following one of the same row and advance its pointer by 16."""
+        rides, row, length = self._pointers.rides(), self._windows[first].row, 0
+        for window, following, rode in zip(self._windows[first:], self._windows[first + 1 :], rides[first + 1 :], strict=False):
+            if len(window.lanes) != self._lanes or following.row != row or not rode:
                 break
+            length += 1
         return length
 
     def _window(self, f: Function, weights: X, number: int, done: int) -> None:
