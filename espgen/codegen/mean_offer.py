@@ -20,8 +20,8 @@ def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal |
     if node.op != "reduce_mean":
         return None
     source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
-    if source.dtype is not DType.INT8 or result.dtype is not DType.INT8:
-        return Refusal(KERNEL, "not int8")
+    if source.dtype is not result.dtype or source.dtype not in (DType.INT8, DType.INT16):
+        return Refusal(KERNEL, f"{source.dtype.value} to {result.dtype.value}")
     kept = [extent for axis, extent in enumerate(source.shape[:-1]) if axis not in node.attrs["axes"]]
     if len(source.shape) < 2 or len(source.shape) - 1 in node.attrs["axes"] or any(extent != 1 for extent in kept):
         return Refusal(KERNEL, "not over all pixels and no channels")
@@ -44,12 +44,13 @@ def _spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MeanSpec
         channels=channels,
         in_pitch=held.pixel_pitch,
         # One pixel is written: a pitch of exactly its channels keeps the store from what others hold behind it.
-        out_pitch=channels if written.shared_gaps else written.pixel_pitch,
+        out_pitch=channels * written.item if written.shared_gaps else written.pixel_pitch,
         ratio=node.attrs["ratio"],
         point=source.zero_point,
         zero_point=result.zero_point,
         low=low,
         high=high,
+        element_bytes=source.dtype.size,
         contiguous=rows == 1 or held.row_pitch == pixels * held.pixel_pitch,
     )
 

@@ -42,6 +42,9 @@ SPECS = {
     "bounded": mean_spec(4, 4, 16, 2.0, low=-7, high=40),
     "points at the ends": mean_spec(4, 4, 16, 1.5, point=127, zero_point=-128),
     "large": mean_spec(40, 60, 16, 0.7),
+    "int16": mean_spec(7, 7, 20, 0.77, in_pitch=48, out_pitch=48, point=-700, low=-32768, high=32767, element_bytes=2),
+    "int16, no rescale": mean_spec(8, 8, 16, in_pitch=32, out_pitch=32, point=0, low=-900, high=32767, element_bytes=2),
+    "int16, up": mean_spec(7, 7, 5, 2.3, in_pitch=10, out_pitch=10, low=-32768, high=32767, element_bytes=2),
 }
 
 
@@ -51,16 +54,17 @@ def test_means(extreme, tmp_path):
     kernels, calls, expected = {}, [], []
     for number, (name, spec) in enumerate(SPECS.items()):
         kernel = kernels[name] = mean_kernel(spec, hardware_loops=number % 3 != 2)
-        image = rng.integers(-128, 128, (spec.rows, spec.pixels, spec.channels))
+        image = rng.integers(-spec.half, spec.half, (spec.rows, spec.pixels, spec.channels))
         if extreme:
-            image = np.broadcast_to(rng.choice([-128, 127], spec.channels), image.shape)
+            image = np.broadcast_to(rng.choice([-spec.half, spec.half - 1], spec.channels), image.shape)
         gap = 0 if spec.contiguous else 32
         row_bytes = spec.pixels * spec.in_pitch + gap
         memory = rng.integers(0, 256, spec.rows * row_bytes).astype(np.uint8)
         for row in range(spec.rows):
             for pixel in range(spec.pixels):
                 at = row * row_bytes + pixel * spec.in_pitch
-                memory[at : at + spec.channels] = image[row, pixel].astype(np.int8).view(np.uint8)
+                elements = image[row, pixel].astype(f"<i{spec.element_bytes}").view(np.uint8)
+                memory[at : at + len(elements)] = elements
         content = memory[: len(memory) - gap].tobytes()
         places = [(0, row * row_bytes) for row in range(spec.rows)]
         calls.append(Call(kernel.symbol, kernel.params, (spec.out_pitch + 15) // 16 * 16, [0], [content], places))
@@ -69,7 +73,8 @@ def test_means(extreme, tmp_path):
     texts = {kernel.symbol: kernel.assembly for kernel in kernels.values()}
     outcomes = run_calls(list(texts.values()), calls, tmp_path)
     for (name, spec), outcome, wanted in zip(SPECS.items(), outcomes, expected, strict=True):
-        np.testing.assert_array_equal(outcome.output[: spec.channels].view(np.int8), wanted, name)
+        got = outcome.output[: spec.channels * spec.element_bytes].view(f"<i{spec.element_bytes}")
+        np.testing.assert_array_equal(got, wanted, name)
         assert outcome.margins_intact, name
         assert (outcome.output[spec.out_pitch :] == FILL).all(), name
         predicted = kernels[name].cycles(1)

@@ -1,4 +1,4 @@
-"""Mean over all pixels of an int8 image: sums in vector code, one exact division per channel in scalar code.
+"""Mean over all pixels of an int8 or int16 image: sums in vector code, one exact division per channel in scalar code.
 
 The division by a constant is a product of 32 bits and a rounding shift, or where ties need the remainder, a quotient
 rounded down and corrected. That it is exact for every sum that can occur is checked for all of them when the kernel is
@@ -29,6 +29,8 @@ _ONES = Q(7)
 _BIAS_BYTES = 4 * LANES
 _LEAST_SHIFT, _MOST_SHIFT = 34, 62
 _MOST_ELEMENTS = 1 << 15
+_MOST_SUMS = 1 << 24
+"""How many different sums are checked one by one."""
 _PARTS = ("l.l", "l.h", "h.l", "h.h")
 _UNROLL = 4
 
@@ -111,8 +113,9 @@ class Remainder:
 
 @dataclass(frozen=True)
 class MeanSpec:
-    """y = clip(zero_point + rne(sum (x - point) * ratio), low, high) over `rows` rows of `pixels` pixels, int8.
+    """y = clip(zero_point + rne(sum (x - point) * ratio), low, high) over `rows` rows of `pixels` pixels.
 
+    `element_bytes`: 1 for int8, 2 for int16.
     `contiguous`: every row starts where the one before ended, so that one pointer walks all of them.
     """
 
@@ -127,6 +130,17 @@ class MeanSpec:
     low: int
     high: int
     contiguous: bool
+    element_bytes: int = 1
+
+    @property
+    def half(self) -> int:
+        """Half of the values of an element's type."""
+        return 1 << (8 * self.element_bytes - 1)
+
+    @property
+    def lanes(self) -> int:
+        """Channels summed together."""
+        return LANES // self.element_bytes
 
     @property
     def elements(self) -> int:
@@ -136,7 +150,7 @@ class MeanSpec:
 
 def supports(spec: MeanSpec) -> str | None:
     """None where there is a PIE kernel for this mean, else the reason why not."""
-    if spec.elements > _MOST_ELEMENTS:
+    if spec.elements > _MOST_ELEMENTS or 2 * spec.half * spec.elements > _MOST_SUMS:
         return f"a mean of {spec.elements} elements"
     if _divider(spec) is None:
         return f"no exact 32-bit division by {spec.ratio.denominator} after a product with {spec.ratio.numerator}"
@@ -145,14 +159,16 @@ def supports(spec: MeanSpec) -> str | None:
 
 def _sums(spec: MeanSpec) -> npt.NDArray[np.int64]:
     """Every sum that can occur."""
-    return np.arange(spec.elements * (-128 - spec.point), spec.elements * (127 - spec.point) + 1, dtype=np.int64)
+    least, most = (spec.elements * (bound - spec.point) for bound in (-spec.half, spec.half - 1))
+    return np.arange(least, most + 1, dtype=np.int64)
 
 
 def _divider(spec: MeanSpec) -> Product | Remainder | None:
     """A way to divide that is exact for every sum that can occur, or None."""
     sums, ratio = _sums(spec), spec.ratio
     largest = int(np.abs(sums).max())
-    if largest * ratio.numerator >= 2**14 * ratio.denominator or largest * ratio.numerator >= 2**61:
+    room = 2**14 if spec.element_bytes == 1 else 2**30
+    if largest * ratio.numerator >= room * ratio.denominator or largest * ratio.numerator >= 2**61:
         return None
     exact = arith.rne_divide(sums * ratio.numerator, ratio.denominator)
     for divider in (_product(ratio), _remainder(ratio, largest)):
@@ -185,9 +201,11 @@ def mean_kernel(spec: MeanSpec, *, hardware_loops: bool = True) -> PieKernel:
     if reason is not None:
         raise EspgenError(f"no PIE kernel for this mean: {reason}")
     digest = hashlib.sha256(_function("kernel", spec, hardware_loops).text().encode()).hexdigest()[:8]
-    function = _function(f"espgen_pie_mean_{spec.rows}x{spec.pixels}x{spec.channels}_{digest}", spec, hardware_loops)
-    bias = np.full(LANES, -spec.elements * spec.point, "<i4").tobytes()
-    return PieKernel(function.symbol, function.text(), np.ones(LANES, np.int8).tobytes() + bias, function, LANES - 1)
+    name = f"espgen_pie_mean{8 * spec.element_bytes}_{spec.rows}x{spec.pixels}x{spec.channels}_{digest}"
+    function = _function(name, spec, hardware_loops)
+    bias = np.full(spec.lanes, -spec.elements * spec.point, f"<i{4 * spec.element_bytes}").tobytes()
+    ones = np.ones(spec.lanes, f"<i{spec.element_bytes}").tobytes()
+    return PieKernel(function.symbol, function.text(), ones + bias, function, LANES - 1)
 
 
 def _function(symbol: str, spec: MeanSpec, hardware_loops: bool) -> Function:
@@ -206,10 +224,11 @@ class _Writer:
 
     def __init__(self, f: Function, spec: MeanSpec) -> None:
         self.f, self.spec = f, spec
+        self.mac = f"esp.vmulas.s{8 * spec.element_bytes}.qacc"
         divider = _divider(spec)
         assert divider is not None
         self.divider = divider
-        self.stores = plan_stores(spec.channels, spec.out_pitch, 1)
+        self.stores = plan_stores(spec.channels * spec.element_bytes, spec.out_pitch, 1)
         misaligned = spec.in_pitch % LANES != 0
         f.configure(A5, misaligned_loads=misaligned)
         pool = Pool(exclude=(A0, A1, A2))
@@ -263,15 +282,17 @@ class _Writer:
             f(f"esp.st.qacc.{part}.128.ip", self.sums, LANES)
         f("addi", self.sums, SP, self.scratch)
         f("addi", self.rounded, SP, self.scratch + 64)
-        with f.loop(LANES // 2, self.counter):
+        with f.loop(self.spec.lanes // 2, self.counter):
             self._divide_two()
         f("addi", self.rounded, SP, self.scratch + 64)
         f("esp.vld.128.ip", Q(0), self.rounded, LANES)
         f("esp.vld.128.ip", Q(1), self.rounded, LANES)
+        wide = f"s{16 * self.spec.element_bytes}"
         for half in (Q(0), Q(1)):
-            f("esp.vsadds.s16", half, half, self.zero)
-            f("esp.vsat.s16", half, half, self.low, self.high)
-        f("esp.vunzip.8", Q(0), Q(1))
+            if self.spec.element_bytes == 1:
+                f("esp.vsadds.s16", half, half, self.zero)
+            f(f"esp.vsat.{wide}", half, half, self.low, self.high)
+        f(f"esp.vunzip.{8 * self.spec.element_bytes}", Q(0), Q(1))
         store.emit(f, Q(0), self.out, self.out_step if store.needs_register else None, self.temporaries[0])
 
     def _row(self, pixels: int) -> None:
@@ -288,11 +309,11 @@ class _Writer:
         for number in range(rest):
             self._load(Q(number % 2), Q(number % 2))
         for number in range(rest, rest + ahead):
-            f("esp.vmulas.s8.qacc", Q(number % 2), _ONES)
+            f(self.mac, Q(number % 2), _ONES)
 
     def _load(self, into: Q, summed: Q | None) -> None:
         f = self.f
-        stem = "esp.vld.128" if summed is None else "esp.vmulas.s8.qacc.ld"
+        stem = "esp.vld.128" if summed is None else f"{self.mac}.ld"
         factors = () if summed is None else (summed, _ONES)
         extra = 1 - 1 / LANES if self.spec.in_pitch % LANES else 0.0
         if self.step is not None:
@@ -302,12 +323,14 @@ class _Writer:
 
     def _divide_two(self) -> None:
         """The quotients of two channels."""
-        f = self.f
+        f, size = self.f, self.spec.element_bytes
         values, others = self.temporaries[:2], self.temporaries[2:]
         for number, value in enumerate(values):
-            f("lw", value, 4 * number, self.sums)
+            f("lw", value, 4 * size * number, self.sums)
         self.divider.emit(f, self.constants, values, others)
+        for value in values if size == 2 else ():
+            f("add", value, value, self.zero, note="zero point; there is no 32-bit vector form")
         for number, value in enumerate(values):
-            f("sh", value, 2 * number, self.rounded)
-        f("addi", self.sums, self.sums, 8)
-        f("addi", self.rounded, self.rounded, 4)
+            f("sh" if size == 1 else "sw", value, 2 * size * number, self.rounded)
+        f("addi", self.sums, self.sums, 8 * size)
+        f("addi", self.rounded, self.rounded, 4 * size)
