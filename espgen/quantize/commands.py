@@ -44,8 +44,9 @@ ANALYSED = 32
 class QuantizeOptions:
     """Options of `espgen quantize`; names as on the command line.
 
-    equalize: "auto", "off" or an exponent; int16, skip: layer patterns (selection.py); skip_as: "int16" (what the chip
-    does) or "float"; max_drop: largest loss of top-1 in percentage points, searched with int16 layers (needs labels).
+    split: share of channels for outlier channel splitting; equalize: "auto", "off" or an exponent; int16, skip: layer
+    patterns (selection.py); skip_as: "int16" (what the chip does) or "float"; max_drop: largest loss of top-1 in
+    percentage points, searched with int16 layers (needs labels).
     """
 
     scheme: str = "shift"
@@ -57,6 +58,7 @@ class QuantizeOptions:
     equalize: str = "auto"
     correction: str = "auto"
     rounding: str = "descent"
+    split: float = 0.0
     margin: float = 1.15
     int16: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -164,6 +166,7 @@ def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
         equalize=_exponent(options.equalize),
         correction=options.correction,
         rounding=options.rounding,
+        split=options.split,
         margin=options.margin,
         bits=dict.fromkeys(sorted(wide), 16),
         float_nodes=frozenset(skipped),

@@ -17,6 +17,7 @@ from espgen.quantize.patches import weight_matrix
 from espgen.quantize.probe import Probe
 from espgen.quantize.scales import least_output_scale, power_of_two_above, tensor_quant
 from espgen.quantize.settings import AUTO_EXPONENT, Settings
+from espgen.quantize.split import split_outliers
 from espgen.quantize.statistics import Progress, TensorStatistics, collect
 from espgen.quantize.units import FIXED_RANGE, PASSIVE, Unit, bound_limits, is_depthwise, is_product, split_units
 
@@ -49,6 +50,10 @@ class Prepared:
 def calibrate(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings, progress: Progress | None = None) -> Calibrated:
     """Fold the float graph and read the statistics of its tensors over `data` (arrays [samples, ...] by input name)."""
     folded = fold(graph, settings.fuse, settings.fuse_list)
+    if settings.split > 0.0:
+        computed = [name for node in folded.nodes for name in node.outputs if name]
+        first = collect(folded, data, computed, settings.threads, settings.batch, progress, settings.seed)
+        folded = split_outliers(folded, first, settings.split)
     units = split_units(folded)
     names = list(dict.fromkeys([*folded.inputs, *(name for unit in units for name in unit_outputs(unit))]))
     names = [name for name in names if folded.value(name).dtype is DType.FLOAT32]

@@ -18,10 +18,11 @@ class Settings:
     """Options of one run; every accuracy method can be switched off.
 
     observer: see observers.py; equalize: exponent for tensors read by full convolutions, AUTO_EXPONENT to choose it per
-    tensor, None for no equalization;
-    correction: "none", "float" (towards the float network), "own" (towards the float layer on its quantized input) or
-    "auto" (both are tried); rounding: "nearest" or "descent"; margin: factor on the range of logits; bits: node name -> 16
-    for int16; float_nodes: nodes kept in float; fuse, fuse_list: folding; threads: of onnxruntime; batch: images per run.
+    tensor, None for no equalization; correction: "none", "float" (towards the float network), "own" (towards the float
+    layer on its quantized input) or "auto" (both are tried); rounding: "nearest" or "descent"; split: share of a
+    tensor's channels that may be split where they are outliers; margin: factor on the range of logits; bits: node name
+    -> 16 for int16; float_nodes: nodes kept in float; fuse, fuse_list: folding; threads: of onnxruntime; batch: images
+    per run.
     """
 
     scheme: Scheme = Scheme.SHIFT
@@ -31,6 +32,7 @@ class Settings:
     correction: str = "auto"
     rounding: str = "descent"
     sweeps: int = 5
+    split: float = 0.0
     margin: float = 1.15
     bits: Mapping[str, int] = field(default_factory=dict)
     float_nodes: frozenset[str] = frozenset()

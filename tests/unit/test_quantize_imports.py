@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
+from espgen.ir import DType, Node, QuantParams, Value, constant_value
 from espgen.quantize import amct_record
 from espgen.quantize.amct_record import LayerRecord
 from espgen.quantize.exporter import qdq_bytes
@@ -20,6 +22,7 @@ from espgen.quantize.fold import fold
 from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq, probability_gap, strip_qdq
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import fidelity, quantize, run_float, run_quantized
+from espgen.quantize.scales import tensor_quant
 from espgen.quantize.settings import Settings
 from tests.unit.quantize_nets import HARD, images
 
@@ -172,4 +175,34 @@ def test_conversion_to_shifts_reports_its_loss(scheme: Scheme) -> None:
 
 def test_probability_gap() -> None:
     assert probability_gap(np.array([[0.9, 0.1]]), np.array([[0.4, 0.6]])) == pytest.approx(0.5)
+    assert probability_gap(np.array([[0.9, 0.0, 0.0]]), np.array([[0.6, 0.3, 0.3]])) == pytest.approx(0.3)
     assert probability_gap(np.array([[5.0, 1.0]]), np.array([[5.0, 1.0]])) == 0.0
+
+
+def test_weights_with_a_zero_point_are_rounded_anew() -> None:
+    """uint8 weights with zero point 20 reach 235 steps: symmetric int8 must take another scale, not cut them off."""
+    graph = HARD["loud_logits"]()
+    random = np.random.default_rng(0)
+    name = next(node.inputs[1] for node in graph.nodes if node.op == "Conv")
+    integers = random.integers(0, 256, graph.constants[name].shape).astype(np.uint8)
+    quant = QuantParams((0.003,), (20,))
+    ranges = {"input": (-1.0, 1.0)}
+    nodes = [Node("dq", "DequantizeLinear", (f"{name}.q",), (f"{name}.dq",), {"quant": quant})]
+    grid = tensor_quant(*ranges["input"], Scheme.AFFINE)
+    params = QuantParams((grid.scale,), (grid.zero_point,))
+    nodes += [
+        Node("q_in", "QuantizeLinear", ("input",), ("input.q",), {"quant": params}),
+        Node("dq_in", "DequantizeLinear", ("input.q",), ("input.dq",), {"quant": params}),
+    ]
+    renamed = {name: f"{name}.dq", "input": "input.dq"}
+    nodes += [replace(node, inputs=tuple(renamed.get(item, item) for item in node.inputs)) for node in graph.nodes]
+    shape = graph.value("input").shape
+    values = [
+        constant_value(f"{name}.q", integers), replace(graph.value(name), name=f"{name}.dq"),
+        Value("input.q", shape, DType.INT8), Value("input.dq", shape, DType.FLOAT32),
+    ]  # fmt: skip
+    quantized = graph.updated(nodes=nodes, values=values, constants={f"{name}.q": integers})
+    stripped = strip_qdq(quantized)
+    original = run_float(stripped.graph, CALIBRATION)
+    converted = convert_qdq(quantized, original, CALIBRATION, Settings(scheme=Scheme.AFFINE))
+    assert converted.fidelity.judged < 0.001

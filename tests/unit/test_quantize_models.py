@@ -9,7 +9,9 @@ import onnx
 import pytest
 
 from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
 from espgen.ir import Graph
+from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
@@ -246,6 +248,7 @@ def test_accuracy_fallback_rolls_back_until_satisfied(strategy: str) -> None:
     assert set(result.rolled_back) == {layer.name for layer in result.ranking[: len(result.rolled_back)]}
     assert set(result.fake_quant.layers).isdisjoint(result.rolled_back)
     assert all(layer.bits == 16 for name, layer in result.deploy.layers.items() if name in result.rolled_back)
+    assert lower_to_integer(load_onnx(qdq_bytes(result.deploy))).nodes
 
 
 def test_accuracy_fallback_makes_no_model_where_only_float_will_do() -> None:

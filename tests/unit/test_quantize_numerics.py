@@ -10,9 +10,12 @@ from espgen.quantize.correction import mean_correction
 from espgen.quantize.equalize import apply_factors, find_groups, group_factors
 from espgen.quantize.fold import fold
 from espgen.quantize.patches import covariance, input_rows, weight_matrix, weight_tensor
-from espgen.quantize.pipeline import run_float
+from espgen.quantize.pipeline import fidelity, quantize, run_float
 from espgen.quantize.prepare import bounded_graph
+from espgen.quantize.recipes import MINMAX
 from espgen.quantize.rounding import coordinate_descent, greedy, nearest, objective, round_weights, shrink_covariance
+from espgen.quantize.settings import Settings
+from espgen.quantize.split import split_outliers
 from espgen.quantize.statistics import collect
 from tests.unit.quantize_nets import HARD, Net, images, spread_variances
 
@@ -150,3 +153,34 @@ def test_rows_times_weights_are_the_convolution(kernel: int, stride: int, depthw
     # Rows come in random order of positions: compare as multisets, channel by channel.
     for channel in range(6):
         assert np.allclose(np.sort(values[:, channel]), np.sort(wanted[:, channel].reshape(-1)), atol=1e-4)
+
+
+def test_splitting_outliers_is_exact_and_shrinks_the_range() -> None:
+    net = Net((1, 3, 16, 16))
+    net.conv(12)
+    net.constants[net.nodes[-1].inputs[1]][:1] *= 20.0
+    split = net.relu()
+    net.conv(8, 3)
+    net.relu()
+    net.head(5)
+    graph = net.graph()
+    statistics = collect(graph, DATA, [name for node in graph.nodes for name in node.outputs])
+    changed = split_outliers(graph, statistics, 0.05)
+    verify(changed)
+    assert changed.value(split).shape[1] == 13
+    assert _close(graph, changed) < 1e-5
+    after = collect(changed, DATA, [split])[split]
+    assert float(after.extent.max()) == pytest.approx(0.5 * float(statistics[split].extent.max()))
+    plain, better = (quantize(graph, DATA, Settings(**MINMAX).but(split=share)) for share in (0.0, 0.05))
+    errors = [fidelity(graph, model, DATA).judged for model in (plain, better)]
+    assert errors[1] < 0.95 * errors[0]
+
+
+def test_depthwise_and_tied_tensors_are_not_split() -> None:
+    graph = fold(HARD["outlier_channels"]())
+    statistics = collect(graph, DATA, [name for node in graph.nodes for name in node.outputs])
+    changed = split_outliers(graph, statistics, 0.2)
+    assert _close(graph, changed) < 1e-5
+    for node in changed.nodes:
+        if node.op == "Add" or (node.op == "Conv" and node.attrs["group"] > 1):
+            assert changed.value(node.inputs[0]).shape == graph.value(node.inputs[0]).shape
