@@ -106,7 +106,7 @@ def test_json_is_the_result_as_it_is(
         ("inspect", ["Conv", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
         ("compile", ["9 layers", "2,048 bytes internal RAM", "plan: optimal"]),
         ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
-        ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted", "wide_pie: not possible: too many"]),
+        ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted", "not possible: too many"]),
         ("doctor", ["ziglang", "missing", "idf.py: install ESP-IDF", "ready"]),
     ],
 )
@@ -278,3 +278,28 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     for verb in ("inspect", "compile", "verify", "profile", "doctor", "demo"):
         assert verb in done.stdout
+
+
+def test_a_failing_file_system_is_the_environments_fault(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_positional: Any, **_named: Any) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    replace_api(monkeypatch, compile=full, Options=dict)
+    assert run("compile", model, "-o", tmp_path / "c", "--json") == 3
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["error"]["place"] == "somewhere"
+    assert "error: No space left on device" in printed.err
+
+
+def test_wrong_usage_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("inspect", "no such file", "--json") == 2
+    assert "does not exist" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m espgen --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
