@@ -16,6 +16,7 @@ import numpy as np
 from espgen.quantize.exporter import qdq_model
 from espgen.quantize.model import QuantizedModel
 from espgen.quantize.prepare import unit_outputs
+from espgen.quantize.probe import multiply_accumulates
 from espgen.quantize.runtime import Session, can_batch, graph_session
 from espgen.quantize.statistics import Progress, channels_last
 from espgen.quantize.units import Unit, is_product, split_units
@@ -23,6 +24,9 @@ from espgen.quantize.units import Unit, is_product, split_units
 WORST = 5
 BINS = 60
 LAST_LAYER_LIMIT = 0.10
+# Every layer means a run of the whole network: multiply-accumulates to spend on each.
+LAYERWISE_WORK = 1.2e9
+LEAST_SAMPLES = 4
 LAYER_LIMIT = 0.01
 
 
@@ -87,8 +91,12 @@ def analyse(model: QuantizedModel, data: Mapping[str, np.ndarray], layerwise: bo
     real = graph_session(graph, wanted, threads, 4).run(data)
     quantized = _run(model, wanted, data, threads)
     layers = []
+    macs = sum(multiply_accumulates(graph, node) for node in graph.nodes)
+    count = int(max(min(LAYERWISE_WORK / max(macs, 1), len(next(iter(data.values())))), LEAST_SAMPLES))
+    few = {name: array[:count] for name, array in data.items()}
+    few_real = {name: array[:count] for name, array in real.items()}
     for index, unit in enumerate(units):
-        alone = output_error(single_layer(model, unit), real, data, threads) if layerwise else None
+        alone = output_error(single_layer(model, unit), few_real, few, threads) if layerwise else None
         layers.append(_layer(model, unit, real[unit.output], quantized[unit.output], alone))
         if progress is not None:
             progress("analysing layers", index + 1, len(units))

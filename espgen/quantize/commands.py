@@ -37,7 +37,9 @@ from espgen.quantize.selection import select
 from espgen.quantize.settings import AUTO_EXPONENT, Settings
 from espgen.quantize.statistics import Progress
 
+# Samples the error analysis runs on; the recipe minmax is for speed and gets a short one without the layerwise part.
 ANALYSED = 32
+FAST_ANALYSED = 4
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,15 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     outcome, fallback = _run(graph, samples, settings, options, costs, progress)
     quantized = outcome.model
     _, held_back = split(samples.arrays)
-    few = {name: array[:ANALYSED] for name, array in samples.arrays.items()}
-    analysis = analyse(quantized, few, options.layerwise, settings.threads, progress)
+    fast = options.recipe == "minmax"
+    few = {name: array[: FAST_ANALYSED if fast else ANALYSED] for name, array in samples.arrays.items()}
+    layerwise = options.layerwise and not fast
+    analysis = analyse(quantized, few, layerwise, settings.threads, progress)
     judged = held_back if len(next(iter(held_back.values()))) else samples.arrays
     labels = None if samples.labels is None or judged is samples.arrays else samples.labels[3::4]
+    if fast:
+        judged = {name: array[:FAST_ANALYSED] for name, array in judged.items()}
+        labels = None if labels is None else labels[:FAST_ANALYSED]
     quality = fidelity(quantized.reference, quantized, judged, settings.threads, labels)
     record_path = record_path or output.with_suffix(".json")
     result: dict[str, Any] = {
