@@ -20,10 +20,10 @@ def mean_correction(real: np.ndarray, target: np.ndarray, low: np.ndarray, high:
     if np.isinf(low).all() and np.isinf(high).all():
         return np.asarray(wanted - real.mean(axis=0, dtype=np.float64))
     low, high = low.astype(np.float32), high.astype(np.float32)
-    slope = np.maximum(((real > low) & (real < high)).mean(axis=0), LEAST_SHARE)
     moved = np.empty_like(real)
     for _ in range(ITERATIONS):
         np.add(real, shift.astype(np.float32), out=moved)
+        slope = np.maximum(((moved > low) & (moved < high)).mean(axis=0), LEAST_SHARE)
         np.clip(moved, low, high, out=moved)
         shift -= (moved.mean(axis=0, dtype=np.float64) - wanted) / slope
     return shift
