@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from espgen.codegen import conv_offer, depthwise_offer, elementwise_offer, mean_offer, pool_offer, table_offer
+from espgen.codegen import conv_offer, depthwise_offer, elementwise_offer, mean_offer, pool_offer, table_offer, take_offer
 from espgen.codegen.offers import Provider
 
 PROVIDERS: Sequence[Provider] = (
@@ -14,4 +14,5 @@ PROVIDERS: Sequence[Provider] = (
     mean_offer.offer,
     pool_offer.offer,
     table_offer.offer,
+    take_offer.offer,
 )
