@@ -143,5 +143,5 @@ def _build(node: Node, graph: Graph, options: KernelOptions, storage: StoragePla
         )
         for part in parts
     )
-    assembly = dict((part.kernel.symbol, part.kernel.assembly) for part in parts)
+    assembly = {part.kernel.symbol: part.kernel.assembly for part in parts}
     return NodePlan(node, KERNEL, calls, assembly=tuple(assembly.items()))
