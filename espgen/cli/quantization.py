@@ -59,6 +59,8 @@ _METHODS: tuple[Option, ...] = (
     click.option("--equalize", metavar="auto|off|0..1", help="Cross-layer equalization and its exponent.  [auto]"),
     click.option("--correction", type=click.Choice(["auto", "float", "own", "none"]), help="Bias correction.  [auto]"),
     click.option("--rounding", type=click.Choice(["descent", "nearest"]), help="How weights are rounded.  [descent]"),
+    click.option("--split", type=click.FloatRange(0.0, 1.0), metavar="SHARE",
+                 help="Share of a tensor's channels that may be split where they are outliers.  [0]"),
     click.option("--margin", type=click.FloatRange(min=1.0), metavar="F", help="Factor on the range of logits.  [1.15]"),
     click.option("--fuse/--no-fuse", default=None, help="Fold BatchNormalization and the like first.  [fuse]"),
     click.option("--fuse-pair", "fuse_list", multiple=True, nargs=2, metavar="CONV BN",
