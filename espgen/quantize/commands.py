@@ -22,7 +22,7 @@ from espgen.quantize.analysis_text import tables
 from espgen.quantize.data import Preprocess, Samples
 from espgen.quantize.evaluate import ModelTask, Runner, as_dicts, evaluate, shared_runner
 from espgen.quantize.exporter import qdq_bytes
-from espgen.quantize.fallback import Costs, Fallback, TopOne, as_dict, fewest_cycles
+from espgen.quantize.fallback import Costs, Fallback, Measure, TopOne, as_dict, fewest_cycles, measured_costs
 from espgen.quantize.fold import FuseList, fold
 from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq
 from espgen.quantize.model import QuantizedModel, Scheme
@@ -80,17 +80,19 @@ class QuantizeOptions:
 
 def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = QuantizeOptions(), *,
              preprocess: Preprocess | None = None, record_path: Path | None = None, report: Path | None = None,
-             costs: Costs | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+             costs: Costs | None = None, measure: Measure | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Quantize `model` with samples from `data` (see data.load) and write the QDQ model and its JSON record.
 
-    record_path: default `output` with .json; report: an HTML page with the error analysis; costs: cycles of a node in
-    int8 and int16 for `max_drop` (default: in proportion to multiply-accumulates). Raises EspgenError and writes nothing
+    record_path: default `output` with .json; report: an HTML page with the error analysis; for `max_drop`, costs: cycles
+    of a node in int8 and int16, or measure: QDQ file -> cycles by node (default: in proportion to multiply-accumulates). Raises EspgenError and writes nothing
     where anything is wrong.
     """
     start = time.monotonic()
     graph = load_onnx(model, shapes=options.shapes)
     samples = data_module.load(data, graph, preprocess, options.limit)
     settings = make_settings(graph, options)
+    if costs is None and measure is not None and options.max_drop is not None:
+        costs = measured_costs(graph, samples.arrays, settings, measure)
     outcome, fallback = _run(graph, samples, settings, options, costs, progress)
     quantized = outcome.model
     _, held_back = split(samples.arrays)

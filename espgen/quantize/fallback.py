@@ -11,6 +11,7 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.ir import Graph
 from espgen.quantize.analysis import single_layer
+from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.model import QuantizedModel
 from espgen.quantize.pipeline import judged_values, quantize_calibrated, run_float, run_quantized
 from espgen.quantize.prepare import Calibrated, calibrate
@@ -21,6 +22,8 @@ from espgen.quantize.units import FIXED_RANGE, PASSIVE, split_units
 
 Costs = Callable[[str], tuple[float, float]]
 """Node name -> (cycles in int8, cycles in higher precision)."""
+Measure = Callable[[bytes], Mapping[str, float]]
+"""QDQ model (file bytes) -> cycles by node name, such as a profile in the simulator or on a board."""
 
 
 class Evaluator(Protocol):
@@ -252,3 +255,19 @@ def as_dict(result: Fallback) -> dict[str, Any]:
             for step in result.history
         ],
     }
+
+
+def measured_costs(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings,
+                   measure: Measure) -> Costs:  # fmt: skip
+    """Costs from two measurements: the network all in int8 and all in int16, each quantized quickly.
+
+    A node that a measurement does not name (fused, or absent) costs nothing there.
+    """
+    quick = settings.but(observer="minmax", equalize=None, correction="none", rounding="nearest")
+    quick = quick.but(bits={}, float_nodes=frozenset())
+    calibrated = calibrate(graph, data, quick)
+    skipped = PASSIVE | set(FIXED_RANGE)
+    names = [unit.name for unit in split_units(calibrated.graph) if unit.node.op not in skipped]
+    narrow = measure(qdq_bytes(quantize_calibrated(calibrated, data, quick)))
+    wide = measure(qdq_bytes(quantize_calibrated(calibrated, data, quick.but(bits=dict.fromkeys(names, 16)))))
+    return lambda name: (float(narrow.get(name, 0.0)), float(wide.get(name, 0.0)))

@@ -16,9 +16,18 @@ from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.exporter import qdq_bytes, qdq_model
-from espgen.quantize.fallback import TopOne, accuracy_fallback, binary_search, fewest_cycles, greedy, latency_fallback
+from espgen.quantize.fallback import (
+    TopOne,
+    accuracy_fallback,
+    binary_search,
+    fewest_cycles,
+    greedy,
+    latency_fallback,
+    measured_costs,
+)
 from espgen.quantize.fold import fold
-from espgen.quantize.model import QuantizedModel, Scheme
+from espgen.quantize.imports import strip_qdq
+from espgen.quantize.model import QuantizedModel, Scheme, TensorQuant
 from espgen.quantize.pipeline import Fidelity, fidelity, quantize, run_float, run_quantized
 from espgen.quantize.recipes import MINMAX, run_recipe
 from espgen.quantize.record import record
@@ -297,3 +306,24 @@ def test_selection_by_name_pattern_and_block() -> None:
         select(graph, ["Conf_1"])
     model = quantize(graph, {"input": images(8, (4, 8, 8))}, Settings(float_nodes=select(graph, ["se"])))
     assert set(model.layers) == {"Conv_0", "Conv_8"}
+
+
+def test_costs_are_measured_on_both_widths() -> None:
+    graph = HARD["loud_logits"]()
+    seen: list[set[int]] = []
+
+    def measure(model: bytes) -> dict[str, float]:
+        nodes = lower_to_integer(load_onnx(model)).nodes
+        seen.append({layer.bits for layer in strip_widths(model)})
+        return {node.name: 10.0 * max(seen[-1]) for node in nodes}
+
+    costs = measured_costs(graph, CALIBRATION, Settings(), measure)
+    assert seen == [{8}, {16}]
+    assert costs("Conv_0") == (80.0, 160.0)
+    assert costs("nowhere") == (0.0, 0.0)
+
+
+def strip_widths(model: bytes) -> list[TensorQuant]:
+    """Grids of the activations in front of a Softmax."""
+    grids = strip_qdq(load_onnx(model)).grids
+    return [grid for name, grid in grids.items() if name != "input" and grid.scale != 2.0**-8]
