@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from espgen.codegen import layout
 from espgen.codegen.calls import Call, NodePlan
 from espgen.codegen.live_ranges import live_ranges
 from espgen.codegen.naming import identifier, identifiers
@@ -21,7 +22,6 @@ from espgen.codegen.views import (
     LayerView,
     PortView,
     ShapeView,
-    StatementView,
     StepView,
     TensorView,
 )
@@ -104,9 +104,10 @@ class _Builder:
             name = f"layer_{index:03d}_{symbol}{suffix}"
             self.steps.append(StepView(name, index, call.row_begin, call.row_end))
             statements = used if twin and number == 0 else () if twin else (call,)
-            prologue = self._prologue(plan, used) if number == 0 else ()
-            views = tuple(self._statement(plan, item, shapes, index) for item in statements)
-            calls.append(CallView(name, tuple(prologue), views))
+            lines = self._prologue(plan, used) if number == 0 else []
+            for item in statements:
+                lines += self._statement(plan, item, shapes, index)
+            calls.append(CallView(name, layout.function(f"void {name}()", lines)))
         return LayerView(_comments(index, plan, self.graph), tuple(shapes.values()), tuple(calls))
 
     def _prologue(self, plan: NodePlan, calls: Sequence[Call]) -> list[str]:
@@ -115,12 +116,13 @@ class _Builder:
         scratch = self.planned.memory.scratch.get(plan.node.name)
         padded = dict.fromkeys(table.value for call in calls for table in call.inputs if PADDING_ROW in table.rows)
         if scratch is not None:
-            lines += [self._fill_padding(value, self.rows.address(scratch)) for value in padded]
+            for value in padded:
+                lines += self._fill_padding(value, self.rows.address(scratch))
         return lines
 
     def _statement(
         self, plan: NodePlan, call: Call, shapes: dict[tuple[tuple[str, Any], ...], ShapeView], index: int
-    ) -> StatementView:
+    ) -> tuple[str, ...]:
         scratch = self.planned.memory.scratch.get(plan.node.name)
         tables = [self._table(ctype, data) for ctype, data in call.tables]
         inputs = [self.rows.symbol(table, scratch) for table in call.inputs]
@@ -129,7 +131,7 @@ class _Builder:
             self.symbols[call.function] = None
             second = inputs[1] if len(inputs) > 1 else "nullptr"
             arguments = (output, inputs[0], tables[0] if tables else "nullptr", str(call.rows), second)
-            return StatementView(call.function, "", arguments, False)
+            return layout.call(call.function, arguments)
         type_name, fields, types = call.template
         key = tuple(fields.items())
         if key not in shapes:
@@ -137,15 +139,15 @@ class _Builder:
             shapes[key] = ShapeView(name, type_name, tuple(_field(*item) for item in fields.items()))
         self.headers[call.header or ""] = None
         template = ", ".join((shapes[key].symbol, *types))
-        return StatementView(call.function, template, (output, *inputs, *tables, str(call.rows)), True)
+        return layout.call(f"{call.function}<{template}>", (output, *inputs, *tables, str(call.rows)))
 
     def _table(self, ctype: str, data: Any) -> str:
         return f"constants<{ctype}>({self.weights.add(data)})"
 
-    def _fill_padding(self, name: str, address: str) -> str:
+    def _fill_padding(self, name: str, address: str) -> tuple[str, ...]:
         value, storage = self.graph.value(name), self.planned.storage.storages[name]
         count = (storage.row_pitch + 16) // storage.item
-        return f"espgen::fill<{value.dtype.value}_t>({address}, {value.zero_point}, {count});"
+        return layout.call(f"espgen::fill<{value.dtype.value}_t>", (address, str(value.zero_point), str(count)))
 
     def _halos(self, plan: NodePlan) -> list[str]:
         """Fill the halos of the values this node writes, and of graph inputs it reads first."""
@@ -153,7 +155,7 @@ class _Builder:
         for name in plan.node.inputs:
             if name in self.graph.inputs and self._first_reader(name) == plan.node.name:
                 written.append(name)
-        lines = []
+        lines: list[str] = []
         for name in written:
             storage = self.planned.storage.storages[name]
             if not storage.pad_left and not storage.pad_right:
@@ -163,10 +165,9 @@ class _Builder:
             per_pixel = storage.pixel_pitch // storage.item
             right = (storage.pad_left + storage.pixels) * storage.pixel_pitch
             right_count = (storage.row_pitch - right) // storage.item
-            lines.append(
-                f"espgen::fill_halo<{value.dtype.value}_t>({base}, {value.zero_point}, {storage.rows}, "
-                f"{storage.row_pitch}, {storage.pad_left * per_pixel}, {right}, {right_count});"
-            )
+            counts = (storage.rows, storage.row_pitch, storage.pad_left * per_pixel, right, right_count)
+            arguments = (base, str(value.zero_point), *map(str, counts))
+            lines += layout.call(f"espgen::fill_halo<{value.dtype.value}_t>", arguments)
         return lines
 
     def _first_reader(self, name: str) -> str:
@@ -196,7 +197,7 @@ def build_component(planned: Planned, model_name: str) -> Component:
         model=model,
         title=graph.name,
         digest=text,
-        hash_bytes=", ".join(f"0x{text[i : i + 2]}" for i in range(0, 64, 2)),
+        hash_bytes=layout.filled([f"0x{text[i : i + 2]}" for i in range(0, 64, 2)], 8, columns=74),
         arena=f"{model}_arena",
         internal_bytes=memory.bytes_of("internal"),
         psram_bytes=memory.bytes_of("psram"),
@@ -207,7 +208,7 @@ def build_component(planned: Planned, model_name: str) -> Component:
         layers=chip.view.layers,
         tensors=tuple(_tensor(graph.value(name), planned, rows) for name in names),
         layer_entries=tuple(entries),
-        layer_outputs=", ".join(str(number) for number in outputs) or "0",
+        layer_outputs=layout.filled([str(number) for number in outputs] or ["0"], 4),
         steps=chip.steps,
         buffers=live_ranges(graph, memory, [entry.name for entry in entries], chip.steps),
         inputs=_ports(graph, graph.inputs, numbers, "kInput"),
@@ -228,12 +229,18 @@ def _layers(planned: Planned, model: str, run: Sequence[NodePlan], *, twins: boo
         model=model,
         title=planned.graph.name,
         note="portable twins of the chip's layers, for a PC" if twins else "its layers",
-        headers=tuple(sorted(builder.headers)),
+        headers=_headers(model, builder.headers, twins),
         row_tables=builder.rows.views(),
         layers=layers,
         weights_file=f"{model}_weights{suffix}.bin",
     )
     return Layers(view, builder.weights.binary(), tuple(builder.steps), tuple(builder.symbols))
+
+
+def _headers(model: str, kernels: Mapping[str, None], twins: bool) -> tuple[str, ...]:
+    """What a file of layers includes, in clang-format's order: its own header first, with an empty line after it."""
+    own, others = f"{model}_layers.h", ["espgen/fill.h", *kernels]
+    return tuple(sorted([own, *others])) if twins else (own, "", *sorted(others))
 
 
 def _field(name: str, value: Any) -> FieldView:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from espgen.codegen.layout import call, comment_lines, declaration, include
 from espgen.codegen.naming import c_string, comment
 from espgen.resources import templates_dir
 
@@ -25,6 +26,10 @@ def environment() -> jinja2.Environment:
     )
     env.filters["c_string"] = c_string
     env.filters["comment"] = comment
+    env.filters["comment_lines"] = comment_lines
+    env.filters["call"] = call
+    env.filters["declaration"] = declaration
+    env.filters["include"] = include
     return env
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from espgen.codegen.layout import filled
 from espgen.codegen.views import RowTableView
 from espgen.codegen.weights import WeightsBuilder
 from espgen.ir import Graph
 from espgen.ops.base import PADDING_ROW, RowTable
 from espgen.schedule.memory import Address, MemoryMap
 from espgen.schedule.storage import StoragePlan
-
-_PER_LINE = 4
 
 _Key = tuple[str, int, int]
 _Rows = tuple[int, ...]
@@ -105,9 +104,7 @@ class RowTables:
                 entries.append(self.address(padding))
             else:
                 entries.append(self._row(name, start + row * storage.row_pitch))
-        lines = tuple(
-            ", ".join(entries[begin : begin + _PER_LINE]) + "," for begin in range(0, len(entries), _PER_LINE)
-        )
+        lines = filled(entries, 4)
         value = self._graph.value(name)
         shape = "x".join(str(extent) for extent in value.shape)
         padded = rows.count(PADDING_ROW)

@@ -33,22 +33,11 @@ class RowTableView:
 
 
 @dataclass(frozen=True)
-class StatementView:
-    """One kernel call in a step."""
-
-    function: str
-    template_arguments: str
-    arguments: tuple[str, ...]
-    has_template_arguments: bool
-
-
-@dataclass(frozen=True)
 class CallView:
-    """One step: a function of the model's static list of kernel calls."""
+    """One step: a function of the model's static list of kernel calls, as lines of code, from its head to its brace."""
 
     symbol: str
-    prologue: tuple[str, ...]
-    statements: tuple[StatementView, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -152,7 +141,7 @@ class ComponentView:
     model: str
     title: str
     digest: str
-    hash_bytes: str
+    hash_bytes: tuple[str, ...]
     arena: str
     internal_bytes: int
     psram_bytes: int
@@ -163,7 +152,7 @@ class ComponentView:
     layers: tuple[LayerView, ...]
     tensors: tuple[TensorView, ...]
     layer_entries: tuple[LayerEntryView, ...]
-    layer_outputs: str
+    layer_outputs: tuple[str, ...]
     steps: tuple[StepView, ...]
     buffers: tuple[BufferView, ...]
     inputs: tuple[PortView, ...]
