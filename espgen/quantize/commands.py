@@ -80,12 +80,13 @@ class QuantizeOptions:
 
 def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = QuantizeOptions(), *,
              preprocess: Preprocess | None = None, record_path: Path | None = None, report: Path | None = None,
-             costs: Costs | None = None, measure: Measure | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+             costs: Costs | None = None, measure: Measure | None = None,
+             progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Quantize `model` with samples from `data` (see data.load) and write the QDQ model and its JSON record.
 
-    record_path: default `output` with .json; report: an HTML page with the error analysis; for `max_drop`, costs: cycles
-    of a node in int8 and int16, or measure: QDQ file -> cycles by node (default: in proportion to multiply-accumulates). Raises EspgenError and writes nothing
-    where anything is wrong.
+    record_path: default `output` with .json; report: an HTML page with the error analysis; for `max_drop`, costs:
+    cycles of a node in int8 and int16, or measure: QDQ file -> cycles by node (default: in proportion to
+    multiply-accumulates). Raises EspgenError and writes nothing where anything is wrong.
     """
     start = time.monotonic()
     graph = load_onnx(model, shapes=options.shapes)
