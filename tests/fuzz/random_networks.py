@@ -13,6 +13,8 @@ from network_builder import Array, NetworkBuilder, Quant, Style, Tensor
 CHANNELS = (1, 3, 5, 8, 16, 17, 24, 32, 40)
 WHOLE_VECTORS = (16, 32, 48)
 """Channels of some networks: parts of their values can lie in others without copies."""
+MANY = (40, 72, 96, 144)
+"""Channels of some networks of small images: sums too long for a kernel that is unrolled whole."""
 
 _LARGEST = 40_000
 """Elements of a tensor beyond which nothing is made of it that is as large."""
@@ -45,11 +47,14 @@ def random_network(seed: int) -> Network:
     kind = str(rng.choice(["int8", "uint8", "int16"], p=[0.55, 0.25, 0.2]))
     draws = rng.random(4)
     style = Style(kind, draws[0] < 0.35, draws[1] < 0.4, draws[2] < 0.6, draws[3] < 0.25 and kind != "int16")
-    builder = NetworkBuilder(rng, style, WHOLE_VECTORS if rng.random() < 0.3 else CHANNELS)
+    widths = (CHANNELS, WHOLE_VECTORS, MANY)[int(rng.choice(3, p=[0.6, 0.25, 0.15]))]
+    builder = NetworkBuilder(rng, style, widths)
     batch = 2 if builder.chance(0.15) else 1
     channels = builder.pick(builder.widths)
-    if builder.chance(0.2):
-        shape: tuple[int, ...] = (batch, channels, int(rng.integers(1, 40)))
+    if widths is MANY:
+        shape: tuple[int, ...] = (batch, channels, int(rng.integers(1, 7)), int(rng.integers(1, 7)))
+    elif builder.chance(0.2):
+        shape = (batch, channels, int(rng.integers(1, 40)))
     elif builder.chance(0.12):
         shape = (batch, min(channels, 8), int(rng.integers(40, 70)), int(rng.integers(40, 70)))
     else:
@@ -64,8 +69,8 @@ def random_network(seed: int) -> Network:
 
 def _grow(builder: NetworkBuilder) -> None:
     """One more operator on one of the tensors, most often the last."""
-    for _ in range(40):
-        tensors = builder.tensors
+    tensors = [tensor for tensor in builder.tensors if np.ptp(tensor.data) > 0]
+    for _ in range(40 if tensors else 0):
         source = tensors[-1] if builder.chance(0.6) else builder.pick(tensors)
         names = list(OPERATIONS)
         weights = np.array([OPERATIONS[name][0] for name in names], float)
@@ -102,7 +107,7 @@ def _product(builder: NetworkBuilder, source: Tensor, quant: Quant | None = None
     if any(extent + b + e <= r for extent, b, e, r in zip(spatial, begin, end, reach, strict=True)):
         return None
     count = outputs * (channels // groups) * int(np.prod(kernel))
-    if source.data.size // channels * outputs > _LARGEST * 4 or count > _LARGEST:
+    if source.data.size // channels * outputs > _LARGEST * 4 or count > 3 * _LARGEST:
         return None
     weights = builder.rng.standard_normal((outputs, channels // groups, *kernel)) * builder.rng.uniform(0.2, 1.0)
     attrs: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": [*begin, *end], "group": groups}
@@ -157,7 +162,7 @@ def _clipped(builder: NetworkBuilder, name: str, data: Array) -> tuple[str, Arra
 
 
 def _conv_transpose(builder: NetworkBuilder, source: Tensor) -> bool:
-    if len(source.shape) not in (3, 4) or source.data.size > 5000 or source.shape[1] > 100:
+    if len(source.shape) not in (3, 4) or source.data.size > 5000 or source.shape[1] > 150:
         return False
     spatial, channels = source.shape[2:], source.shape[1]
     groups = channels if channels > 1 and builder.chance(0.2) else 1
@@ -250,7 +255,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 def _residual(builder: NetworkBuilder, source: Tensor) -> bool:
     """A branch of one or two products that keep the shape, added to what it came from."""
-    if len(source.shape) not in (3, 4) or source.shape[1] > 100:
+    if len(source.shape) not in (3, 4) or source.shape[1] > 150:
         return False
     outputs, branch = source.shape[1], source
     for _ in range(int(builder.rng.integers(1, 3))):

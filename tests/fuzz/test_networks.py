@@ -19,8 +19,8 @@ from espgen.codegen.build import Options
 SEEDS = range(48)
 """Of the normal run; the few that are built for the host and for the simulator lie among them."""
 
-AMPLE, SCARCE = Options(), Options(internal_bytes=16 * 1024)
-"""All activations in internal memory; most of them in PSRAM."""
+AMPLE, SCARCE = Options(internal_bytes=64 * 1024), Options(internal_bytes=8 * 1024)
+"""Most activations in internal memory (beside the code of so many layers there is not more); few of them."""
 
 
 @pytest.mark.parametrize("first", SEEDS[::12])
