@@ -9,12 +9,12 @@ import numpy as np
 from espgen import arith
 from espgen.codegen.calls import Call, NodePlan, padding_bytes
 from espgen.codegen.offers import KernelOptions, Offer, Refusal
-from espgen.codegen.pie import depthwise, max_pool
-from espgen.codegen.pie.max_pool import MaxPoolSpec, max_pool_kernel
+from espgen.codegen.pie import depthwise, max_pool, max_pool_wide
+from espgen.codegen.pie.max_pool import MaxPoolSpec
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.ir import DType, Graph, Node
-from espgen.ops.base import PADDING_ROW, RowTable, Storage, bounds
+from espgen.ops.base import PADDING_ROW, RowTable, Storage, bounds, rows_of
 from espgen.ops.broadcast import reach
 from espgen.ops.pool2d import coordinates, counts
 from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
@@ -27,12 +27,14 @@ MAX_KERNEL, AVERAGE_KERNEL = "pie max pool", "pie average pool"
 
 def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
     """A PIE pool for a pooling node, or why there is none; None for other nodes."""
-    if node.op not in ("max_pool2d", "average_pool2d"):
+    if node.op not in ("max_pool2d", "average_pool2d", "reduce_max"):
         return None
-    name = MAX_KERNEL if node.op == "max_pool2d" else AVERAGE_KERNEL
+    name = AVERAGE_KERNEL if node.op == "average_pool2d" else MAX_KERNEL
     types = {graph.value(value).dtype for value in (node.inputs[0], node.outputs[0])}
     if types not in ({DType.INT8}, {DType.INT16}):
         return Refusal(name, "not int8 or int16 throughout")
+    if node.op == "reduce_max":
+        return _global_offer(node, graph, options)
     return (_max_offer if node.op == "max_pool2d" else _average_offer)(node, graph, options)
 
 
@@ -51,11 +53,11 @@ def _max_offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refu
     if node.attrs["dilations"][1] > 1:
         return Refusal(MAX_KERNEL, "dilated columns")
     spec = _max_spec(node, graph, _storages(graph, needs))
-    reason = max_pool.supports(spec)
+    reason = max_pool.supports(spec) and max_pool_wide.supports(spec)
     if reason is not None:
         return Refusal(MAX_KERNEL, reason)
     batch, out_h = graph.value(node.outputs[0]).shape[:2]
-    cycles = int(max_pool_kernel(spec, hardware_loops=options.hardware_loops).cycles(out_h) * batch)
+    cycles = int(_max_kernel(spec, options).cycles(out_h) * batch)
     return Offer(MAX_KERNEL, cycles, needs, partial(_build_max, node, graph, options))
 
 
@@ -82,8 +84,69 @@ def _max_spec(node: Node, graph: Graph, storages: dict[str, Storage]) -> MaxPool
 
 def _build_max(node: Node, graph: Graph, options: KernelOptions, storage: StoragePlan) -> NodePlan:
     spec = _max_spec(node, graph, dict(storage.storages))
-    kernel = max_pool_kernel(spec, hardware_loops=options.hardware_loops)
+    kernel = _max_kernel(spec, options)
     return _plan(node, graph, storage, MAX_KERNEL, kernel, nearest=True)
+
+
+def _max_kernel(spec: MaxPoolSpec, options: KernelOptions) -> PieKernel:
+    """The kernel of the form that takes the window, the one with register-held columns first."""
+    make = max_pool_wide.wide_max_pool_kernel if max_pool.supports(spec) else max_pool.max_pool_kernel
+    return make(spec, hardware_loops=options.hardware_loops)
+
+
+def _global_offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal:
+    """A maximum over all pixels: one window as large as the image."""
+    source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    kept = [extent for axis, extent in enumerate(source.shape[:-1]) if axis not in node.attrs["axes"]]
+    if len(source.shape) < 2 or len(source.shape) - 1 in node.attrs["axes"] or any(extent != 1 for extent in kept):
+        return Refusal(MAX_KERNEL, "not over all pixels and no channels")
+    need = StorageNeed(0, 0, LANES)
+    spec = _global_spec(node, graph, padded_storage(source, need), padded_storage(result, StorageNeed()))
+    reason = max_pool_wide.supports(spec)
+    if reason is not None:
+        return Refusal(MAX_KERNEL, reason)
+    kernel = max_pool_wide.wide_max_pool_kernel(spec, hardware_loops=options.hardware_loops)
+    return Offer(MAX_KERNEL, int(kernel.cycles(1)), {source.name: need}, partial(_build_global, node, graph, options))
+
+
+def _global_spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MaxPoolSpec:
+    rows, pixels, channels = rows_of(graph.value(node.inputs[0]).shape)
+    low, high = bounds(node, graph)
+    return MaxPoolSpec(
+        width=pixels,
+        out_width=1,
+        channels=channels,
+        kernel_h=rows,
+        kernel_w=pixels,
+        stride_h=rows,
+        stride_w=pixels,
+        dilation_h=1,
+        pad_left=0,
+        in_pitch=held.pixel_pitch,
+        out_pitch=channels * written.item if written.shared_gaps else written.pixel_pitch,
+        low=low,
+        high=high,
+        element_bytes=written.item,
+    )
+
+
+def _build_global(node: Node, graph: Graph, options: KernelOptions, storage: StoragePlan) -> NodePlan:
+    source, result = node.inputs[0], node.outputs[0]
+    spec = _global_spec(node, graph, storage.of(graph, source), storage.storages[result])
+    kernel = max_pool_wide.wide_max_pool_kernel(spec, hardware_loops=options.hardware_loops)
+    rows = tuple(range(rows_of(graph.value(source).shape)[0]))
+    call = Call(
+        function=kernel.symbol,
+        header=None,
+        template=None,
+        output=RowTable(result, (0,)),
+        inputs=(RowTable(source, rows),),
+        tables=(),
+        rows=1,
+        row_begin=0,
+        row_end=1,
+    )
+    return NodePlan(node, MAX_KERNEL, (call,), assembly=((kernel.symbol, kernel.assembly),))
 
 
 def _average_offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal:

@@ -14,6 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pie_harness import FILL, Call, run_calls
 
 from espgen.codegen.pie.max_pool import MaxPoolSpec, max_pool_kernel, supports
+from espgen.codegen.pie.max_pool_wide import supports as supports_wide
+from espgen.codegen.pie.max_pool_wide import wide_max_pool_kernel
+from espgen.codegen.pie.spec import PieKernel
 
 pytest.importorskip("ziglang")
 
@@ -54,13 +57,36 @@ SPECS = {
 }
 
 
+LARGE = {
+    "9x9 padded": pool_spec(16, 24, (9, 9), 1, (4, 4)),
+    "13x13 padded, odd width": pool_spec(13, 16, (13, 13), 1, (6, 6)),
+    "6x6 stride 2": pool_spec(20, 16, (6, 6), 2),
+    "whole image": pool_spec(7, 40, (7, 7)),
+    "1x2": pool_spec(9, 16, (1, 2)),
+    "1x1": pool_spec(5, 16, (1, 1)),
+    "int16, bounded": pool_spec(
+        17, 12, (3, 7), 2, (1, 1), in_pitch=32, out_pitch=32, low=-900, high=32767, element_bytes=2
+    ),
+    "dense, large": pool_spec(9, 21, (6, 6), 2, (1, 1), in_pitch=21, out_pitch=21),
+}
+
+
 @pytest.mark.parametrize("hardware_loops", [True, False])
 def test_pools(hardware_loops, tmp_path):
+    check({name: (spec, max_pool_kernel(spec, hardware_loops=hardware_loops)) for name, spec in SPECS.items()}, tmp_path)
+
+
+@pytest.mark.parametrize("hardware_loops", [True, False])
+def test_large_windows(hardware_loops, tmp_path):
+    specs = LARGE | SPECS
+    check({name: (spec, wide_max_pool_kernel(spec, hardware_loops=hardware_loops)) for name, spec in specs.items()}, tmp_path)
+
+
+def check(pools: dict[str, tuple[MaxPoolSpec, PieKernel]], folder: Path) -> None:
     rng = np.random.default_rng(51)
     rows = 2
-    kernels, calls, expected = {}, [], []
-    for name, spec in SPECS.items():
-        kernel = kernels[name] = max_pool_kernel(spec, hardware_loops=hardware_loops)
+    calls, expected = [], []
+    for spec, kernel in pools.values():
         height = (rows - 1) * spec.stride_h + (spec.kernel_h - 1) * spec.dilation_h + 1
         half, dtype = 1 << (8 * spec.element_bytes - 1), f"<i{spec.element_bytes}"
         image = rng.integers(-half, half, (height, spec.width, spec.channels)).astype(dtype)
@@ -81,9 +107,9 @@ def test_pools(hardware_loops, tmp_path):
                 columns = spec.columns(pixel)
                 wanted[row, pixel] = taps[:, columns.start : columns.stop].max(axis=(0, 1))
         expected.append(np.clip(wanted, spec.low, spec.high))
-    texts = {kernel.symbol: kernel.assembly for kernel in kernels.values()}
-    outcomes = run_calls(list(texts.values()), calls, tmp_path)
-    for (name, spec), outcome, wanted in zip(SPECS.items(), outcomes, expected, strict=True):
+    texts = {kernel.symbol: kernel.assembly for _, kernel in pools.values()}
+    outcomes = run_calls(list(texts.values()), calls, folder)
+    for (name, (spec, kernel)), outcome, wanted in zip(pools.items(), outcomes, expected, strict=True):
         written = outcome.output.reshape(rows, -1)
         used = spec.out_width * spec.out_pitch
         pixels = written[:, :used].reshape(rows, spec.out_width, spec.out_pitch)
@@ -91,7 +117,7 @@ def test_pools(hardware_loops, tmp_path):
         np.testing.assert_array_equal(got, wanted, name)
         assert outcome.margins_intact, name
         assert (written[:, used:] == FILL).all(), name
-        predicted = kernels[name].cycles(rows)
+        predicted = kernel.cycles(rows)
         if spec.in_pitch % 16 == 0:
             assert abs(outcome.cycles - predicted) <= 0.03 * predicted + 4, (name, outcome.cycles, predicted)
 
@@ -99,3 +125,4 @@ def test_pools(hardware_loops, tmp_path):
 def test_refusals():
     assert supports(pool_spec(20, 16, (2, 6))) == "a window of 2x6"
     assert supports(pool_spec(2, 16, (1, 1), 1, (1, 1))) == "a window outside of the image"
+    assert supports_wide(pool_spec(100, 16, (9, 9))) == "rows of 100 pixels under a large window"

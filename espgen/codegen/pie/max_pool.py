@@ -8,6 +8,7 @@ needed. Rows outside are to be replaced by rows inside the same window, which ch
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from espgen.codegen.pie.asm import Function
@@ -21,7 +22,7 @@ _MOST_ROWS = 9
 _MOST_COLUMNS = 5
 _TEMPORARIES = (Q(6), Q(7))
 _RUN = 8
-_LIMITS = {1: (-128, 127), 2: (-32768, 32767)}
+LIMITS = {1: (-128, 127), 2: (-32768, 32767)}
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,28 @@ def max_pool_kernel(spec: MaxPoolSpec, *, hardware_loops: bool = True) -> PieKer
     reason = supports(spec)
     if reason is not None:
         raise EspgenError(f"no PIE kernel for this pool: {reason}")
-    digest = hashlib.sha256(_function("kernel", spec, hardware_loops).text().encode()).hexdigest()[:8]
+    return kernel_of(spec, hardware_loops, lambda f: _Writer(f, spec).emit())
+
+
+def kernel_of(spec: MaxPoolSpec, hardware_loops: bool, write: Callable[[Function], None]) -> PieKernel:
+    """The kernel whose code `write` appends to a function, named after the shape and a digest of the code."""
+
+    def function(symbol: str) -> Function:
+        f = Function(
+            symbol,
+            f"{symbol}: maximum over {spec.kernel_h}x{spec.kernel_w} windows, stride {spec.stride_h}x{spec.stride_w}, "
+            f"{spec.channels} channels, {spec.width} -> {spec.out_width} pixels per row\n"
+            "a0 out_rows, a1 in_rows, a3 rows",
+            hardware_loops=hardware_loops,
+        )
+        write(f)
+        return f
+
+    digest = hashlib.sha256(function("kernel").text().encode()).hexdigest()[:8]
     shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.channels}_w{spec.out_width}"
     name = f"espgen_pie_max{8 * spec.element_bytes}_{shape}_{digest}"
-    function = _function(name, spec, hardware_loops)
-    return PieKernel(name, function.text(), b"", function, LANES - 1)
-
-
-def _function(symbol: str, spec: MaxPoolSpec, hardware_loops: bool) -> Function:
-    f = Function(
-        symbol,
-        f"{symbol}: maximum over {spec.kernel_h}x{spec.kernel_w} windows, stride {spec.stride_h}x{spec.stride_w}, "
-        f"{spec.channels} channels, {spec.width} -> {spec.out_width} pixels per row\n"
-        "a0 out_rows, a1 in_rows, a3 rows",
-        hardware_loops=hardware_loops,
-    )
-    _Writer(f, spec).emit()
-    return f
+    finished = function(name)
+    return PieKernel(name, finished.text(), b"", finished, LANES - 1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class _Writer:
             f("li", self.step, spec.in_pitch, note="bytes per pixel")
         self.out_step = allocate_step(f, self.stores, pool)
         self.low: X | None = None
-        if (spec.low, spec.high) != _LIMITS[spec.element_bytes]:
+        if (spec.low, spec.high) != LIMITS[spec.element_bytes]:
             self.low, self.high = pool.take(), pool.take()
             f("li", self.low, spec.low)
             f("li", self.high, spec.high)
