@@ -79,13 +79,17 @@ def _compiled(model: Path) -> Iterator[Path]:
 @contextmanager
 def _runner(model: Path, folder: Path, place: str, port: str | None) -> Iterator[Runner]:
     component, graph = Component.load(folder), api.component_graph(folder)
+    source = load_onnx(model)
+    if (source.inputs, source.outputs) != (graph.inputs, graph.outputs):
+        hint = f"the component reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}: compile the model again"
+        raise EspgenError("the component was made from another model", place=str(folder), hint=hint)
     with ExitStack() as stack:
         if place == "host":
             host = stack.enter_context(HostModel(build_host(component.path)))
 
-            yield integer_runner(load_onnx(model), lambda feeds: host.run(feeds, keep="outputs"), graph)
+            yield integer_runner(source, lambda feeds: host.run(feeds, keep="outputs"), graph)
         else:
             if port is None:
                 port = stack.enter_context(Simulator(build_firmware(component.path))).port
             device = Device.connect(stack.enter_context(open_serial(port)), expected_hash=component.hash)
-            yield integer_runner(load_onnx(model), lambda feeds: device.run(feeds), graph)
+            yield integer_runner(source, lambda feeds: device.run(feeds), graph)

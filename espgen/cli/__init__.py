@@ -16,7 +16,6 @@ from espgen.cli import commands, quantization
 from espgen.errors import ENVIRONMENT, EspgenError, environment_error
 
 INTERRUPTED = 130
-BROKEN_PIPE = 141
 INTERNAL_ERROR = 70
 
 
@@ -66,9 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except EspgenError as error:
         _tell(error, debug, "--json" in given)
         code = error.exit_code
-    except BrokenPipeError:
-        _leave_stdout()
-        code = BROKEN_PIPE
     except OSError as error:
         _tell(_environment(error), debug, "--json" in given)
         code = ENVIRONMENT
@@ -100,11 +96,6 @@ def _environment(error: OSError) -> EspgenError:
     """A full disk, a missing permission, a file that vanished: the machine's fault, not the program's."""
     place = None if error.filename is None else str(error.filename)
     return environment_error(error.strerror or str(error), place=place, hint="check the path, its permissions and the disk")
-
-
-def _leave_stdout() -> None:
-    """Nobody reads standard output any more (`espgen .. | head`): keep the interpreter from flushing it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell_internal(error: Exception, debug: bool, as_json: bool) -> None:
