@@ -17,7 +17,7 @@ from random_networks import random_network
 from espgen.codegen.build import Options
 
 SEEDS = range(48)
-"""Of the normal run; the few that are built for the host and for the simulator lie among them."""
+"""Of the normal run; the few that are built for the host and for the simulator are the first of them."""
 
 AMPLE, SCARCE = Options(internal_bytes=64 * 1024), Options(internal_bytes=8 * 1024)
 """Most activations in internal memory (beside the code of so many layers there is not more); few of them."""
@@ -29,7 +29,7 @@ def test_layers_agree_with_onnxruntime(first: int, tmp_path: Path) -> None:
         assert not disagreements(lowered(random_network(seed), tmp_path)), seed
 
 
-@pytest.mark.parametrize(("seeds", "target"), [(range(10), "host"), (range(10, 22), "sim")], ids=["host", "sim"])
+@pytest.mark.parametrize(("seeds", "target"), [(range(6), "host"), (range(6, 14), "sim")], ids=["host", "sim"])
 def test_components_equal_the_interpreter(seeds: range, target: str, tmp_path: Path) -> None:
     graph = merged([lowered(random_network(seed), tmp_path) for seed in seeds])
     assert not different_layers(graph, tmp_path / "component", target, SCARCE)
