@@ -162,7 +162,9 @@ def render(call: KernelCall, symbol: str) -> str:
 
 def compilers() -> dict[str, list[str]]:
     """Commands by name: zig, which stops where UBSan objects, and gcc with ASan and UBSan where it is present."""
-    found = {"zig": [sys.executable, "-m", "ziglang", "c++", *STRICT, "-fsanitize=undefined", "-fsanitize-trap=undefined"]}
+    checked = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
+    # Kernels need no C++ library, and zig would build its own first.
+    found = {"zig": [sys.executable, "-m", "ziglang", "c++", *STRICT, *checked, "-nostdlib++"]}
     gcc = shutil.which("g++")
     if gcc:
         found["gcc"] = [gcc, *STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
