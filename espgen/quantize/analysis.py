@@ -25,8 +25,8 @@ WORST = 5
 BINS = 60
 LAST_LAYER_LIMIT = 0.10
 # Every layer means a run of the whole network: multiply-accumulates to spend on each.
-LAYERWISE_WORK = 1.2e9
-LEAST_SAMPLES = 4
+LAYERWISE_WORK = 6e8
+LEAST_SAMPLES = 2
 LAYER_LIMIT = 0.01
 
 

@@ -38,7 +38,7 @@ from espgen.quantize.settings import AUTO_EXPONENT, Settings
 from espgen.quantize.statistics import Progress
 
 # Samples the error analysis runs on; the recipe minmax is for speed and gets a short one without the layerwise part.
-ANALYSED = 32
+ANALYSED = 16
 FAST_ANALYSED = 4
 
 

@@ -12,12 +12,16 @@ from espgen.ir import DType, Graph
 from espgen.quantize.exporter import qdq_model
 from espgen.quantize.model import QuantizedModel
 from espgen.quantize.prepare import Calibrated, calibrate, prepare
+from espgen.quantize.probe import multiply_accumulates
 from espgen.quantize.runtime import Session, can_batch, graph_session
 from espgen.quantize.sequential import quantize_layers
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
 
 HELD_BACK = 4
+# Multiply-accumulates to spend on judging a trial of the default recipe, and the samples it gets at least.
+JUDGED_WORK = 5e9
+LEAST_JUDGED = 12
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ def quantize_calibrated(calibrated: Calibrated, data: Mapping[str, np.ndarray], 
         return quantize_layers(prepared, data, settings.but(correction="float"), progress)
     # Means need few samples: half of them decide which target is right as surely as all.
     training = {name: array[::2] for name, array in training.items()} if len(next(iter(training.values()))) >= 32 else training
+    macs = sum(multiply_accumulates(calibrated.graph, node) for node in calibrated.graph.nodes)
+    most = max(LEAST_JUDGED, int(JUDGED_WORK / max(macs, 1)))
+    held_back = {name: array[:most] for name, array in held_back.items()}
     errors: dict[str, float] = {}
     for choice in ("float", "own"):
         trial = quantize_layers(prepared, training, settings.but(correction=choice, rounding="nearest"), progress)
