@@ -144,9 +144,14 @@ def _strided(data: np.ndarray, storage: Storage, dtype: DType, row: int, rows: i
     return np.ndarray(shape, dtype.numpy, data.data, offset, strides)
 
 
+def _literal(value: object) -> str:
+    """A field of a shape in C++."""
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+
+
 def render(call: KernelCall, symbol: str) -> str:
     """One KernelCall as an exported C function of pointers."""
-    fields = ", ".join(str(value) for value in call.shape.values())
+    fields = ", ".join(_literal(value) for value in call.shape.values())
     types = "".join(f", {C_TYPES[dtype]}" for dtype in call.types.values())
     inputs = [f"const void* const* in{index}" for index in range(len(call.inputs))]
     tables = [f"const void* table{index}" for index in range(len(call.tables))]
