@@ -6,6 +6,8 @@ import keyword
 import re
 from collections.abc import Iterable
 
+from espgen.ir import unused_name
+
 _CPP_WORDS = frozenset(
     """alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double else
     enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not nullptr
@@ -30,11 +32,7 @@ def identifiers(names: Iterable[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        base = candidate = identifier(name)
-        count = 1
-        while candidate in taken:
-            count += 1
-            candidate = f"{base}_{count}"
+        candidate = unused_name(identifier(name), taken)
         taken.add(candidate)
         result[name] = candidate
     return result

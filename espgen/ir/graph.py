@@ -8,7 +8,7 @@ integer    snake_case names of espgen.ops, channels last, every node an integer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -169,9 +169,13 @@ def constant_value(name: str, data: np.ndarray, quant: QuantParams | None = None
 
 def fresh_name(graph: Graph, wanted: str, taken: Iterable[str] = ()) -> str:
     """`wanted`, or `wanted_2`, `wanted_3` .. if a value of the graph or of `taken` has that name."""
-    used = set(taken)
+    return unused_name(wanted, {*graph.values, *taken})
+
+
+def unused_name(wanted: str, taken: Container[str]) -> str:
+    """`wanted`, or `wanted_2`, `wanted_3` .. if that is in `taken`."""
     name, count = wanted, 1
-    while name in graph.values or name in used:
+    while name in taken:
         count += 1
         name = f"{wanted}_{count}"
     return name

@@ -25,6 +25,7 @@ from espgen.ops.base import (
     StorageOf,
     bounds,
     output_array,
+    rows_of,
 )
 from espgen.ops.requant_view import requant_view
 
@@ -113,10 +114,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """A value as N, H, W, C: rank 4 as it is, anything else as one row of pixels per leading index."""
     if len(shape) == 4:
         return (shape[0], shape[1], shape[2], shape[3])
-    rows = 1
-    for extent in shape[:-2]:
-        rows *= extent
-    return (1, rows, shape[-2] if len(shape) > 1 else 1, shape[-1])
+    return (1, *rows_of(shape))
 
 
 def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ...]:

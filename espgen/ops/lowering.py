@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from espgen.errors import EspgenError
-from espgen.ir import DType, Graph, Node, QuantParams, Value
+from espgen.ir import DType, Graph, Node, QuantParams, Value, unused_name
 from espgen.ir.layout import channels_last_layout, channels_last_shape, to_layout
 
 Array = npt.NDArray[Any]
@@ -98,29 +98,19 @@ class LoweringContext:
         name = value.name
         if self.source.value(source).dtype in _SIGNED and (source in self.source.inputs or source in self.source.outputs):
             name = f"{name}_{value.dtype.value}"
-        count = 1
-        unique = name
-        while unique in self.values:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = unused_name(name, self.values)
         self.values[unique] = Value(unique, value.shape, value.dtype, value.quant, value.layout)
         self.forms.setdefault(source, {})[key] = unique
         return unique
 
     def emit(self, name: str, op: str, inputs: Sequence[str], outputs: Sequence[str], **attrs: Any) -> None:
         """Append an integer node."""
-        unique, count = name, 1
-        while any(node.name == unique for node in self.nodes):
-            count += 1
-            unique = f"{name}_{count}"
+        unique = unused_name(name, {node.name for node in self.nodes})
         self.nodes.append(Node(unique, op, tuple(inputs), tuple(outputs), attrs))
 
     def add_constant(self, name: str, data: Array, quant: QuantParams | None = None) -> str:
         """A constant of the integer graph under a free name near `name`."""
-        unique, count = name, 1
-        while unique in self.values:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = unused_name(name, self.values)
         self.values[unique] = Value(unique, tuple(data.shape), DType.of(data), quant)
         self.constants[unique] = data
         return unique
@@ -185,10 +175,7 @@ class LoweringContext:
 
     def add_temporary(self, name: str, shape: Sequence[int], like: str) -> str:
         """A value of type and scale `like` that no quantized value stands behind."""
-        unique, count = name, 1
-        while unique in self.values:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = unused_name(name, self.values)
         model = self.values[like]
         self.values[unique] = Value(unique, tuple(shape), model.dtype, model.quant)
         return unique

@@ -25,7 +25,7 @@ def product_attrs(context: LoweringContext, node: Node, weights: Value, data: Ar
 
     Raises EspgenError where the accumulator could overflow.
     """
-    source, result = context.value(node.inputs[0]), context.value(node.outputs[0])
+    result = context.value(node.outputs[0])
     outputs = data.shape[0]
     quant = weights.quant or QuantParams.tensor(1.0)
     scales = np.broadcast_to(np.asarray(quant.scale, np.float64), (outputs,))
@@ -35,7 +35,6 @@ def product_attrs(context: LoweringContext, node: Node, weights: Value, data: Ar
         return {"requant": None, "low": result.dtype.minimum, "high": result.dtype.maximum}
     ratios = [context.scale(node.inputs[0]) * float(scale) / result.scale for scale in scales]
     requant = arith.choose_requant(ratios, limits, 8 * result.dtype.size, node=node.name)
-    del source
     return {"requant": requant, **clip_bounds(context, node, node.outputs[0])}
 
 
