@@ -77,8 +77,43 @@ def prepare(calibrated: Calibrated, settings: Settings, progress: Progress | Non
             hint="`espgen inspect` lists the names of the nodes",
         )  # fmt: skip
     groups = find_groups(graph) if settings.equalize is not None else []
+    even = _wide_bounds(calibrated, settings)
+    while True:
+        prepared = _prepare(calibrated, settings, groups, even, progress)
+        loose = _loose_bounds(prepared)
+        if not loose:
+            return prepared
+        even |= loose
+
+
+def _wide_bounds(calibrated: Calibrated, settings: Settings) -> frozenset[str]:
+    """Bounded tensors in int16, whose range is wider than the bound: they gain nothing from equalization anyway."""
+    return frozenset(
+        unit.output for unit in calibrated.units if settings.bits.get(unit.name, 8) == 16 and np.isfinite(unit.high)
+    )
+
+
+def _loose_bounds(prepared: Prepared) -> frozenset[str]:
+    """Quantized tensors whose bound differs by channel and is not provided by the top code of their grid."""
+    graph, found = prepared.graph, set()
+    for node in graph.nodes:
+        output = node.outputs[0]
+        factor, grid = prepared.factors.get(output), prepared.activations.get(output)
+        if node.op == "Clip" and factor is not None and grid is not None and np.ptp(factor) > 0.0:
+            high = bound_limits(graph, node)[1]
+            if np.isfinite(high) and not _saturates(grid, high * factor):
+                found.add(output)
+    return frozenset(found)
+
+
+def _prepare(calibrated: Calibrated, settings: Settings, groups: Sequence[Group], even: frozenset[str],
+             progress: Progress | None) -> Prepared:  # fmt: skip
+    """As `prepare`; groups that hold a tensor of `even` get no factors that differ by channel."""
+    graph = calibrated.graph
     factors: dict[str, np.ndarray] = {}
     for group in groups:
+        if not even.isdisjoint(group.names):
+            continue
         exponent = settings.equalize or 0.0
         if exponent == AUTO_EXPONENT:
             exponent = usual_exponent(graph, group)
@@ -336,7 +371,7 @@ def bounded_graph(graph: Graph, factors: Mapping[str, np.ndarray], activations: 
     """The equalized graph with every Clip behind equalized channels put right.
 
     Where the top code of the tensor already cuts at or below 6 r_c, a Relu remains; elsewhere Relu and a Min with a
-    constant [1, C, 1, ..] say the bound per channel.
+    constant [1, C, 1, ..] say the bound per channel, or a Clip where all channels have the same.
     """
     nodes: list[Node] = []
     values, constants = [], {}
@@ -350,6 +385,10 @@ def bounded_graph(graph: Graph, factors: Mapping[str, np.ndarray], activations: 
         limits = high * factor
         grid = activations.get(output)
         saturates = bool(np.isinf(high)) or (grid is not None and _saturates(grid, limits))
+        if not saturates and np.ptp(limits) == 0.0:
+            bounds = {"max": float(limits[0])} if np.isinf(low) else {"min": low, "max": float(limits[0])}
+            nodes.append(Node(node.name, "Clip", (source,), (output,), bounds))
+            continue
         if low == 0.0:
             middle = output if saturates else fresh_name(graph, f"{output}.relu")
             nodes.append(Node(node.name, "Relu", (source,), (middle,)))

@@ -76,6 +76,19 @@ def test_sixteen_bit_layers_compile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("first", range(3))
+def test_sixteen_bits_behind_equalized_bounds_compile(first: int, scheme: Scheme, tmp_path: Path) -> None:
+    # The top code of an int16 grid lies above ReLU6's bound: equalized, it would differ by channel.
+    graph = HARD["spread_variances"]()
+    names = [node.name for node in graph.nodes if node.op == "Conv"][first::3]
+    settings = Settings(scheme, bits=dict.fromkeys(names, 16), observer="minmax", correction="float", rounding="nearest")
+    model = quantize(graph, {"input": images(32, seed=1)}, settings)
+    _, layers = _compare(model, images(4, seed=2), tmp_path)
+    assert {layer.bits for layer in model.layers.values()} == {8, 16}
+    assert max(most for most, _ in layers.values()) <= 1
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
 @pytest.mark.parametrize("make", [operator_zoo, upsampling])
 def test_every_kind_of_operator_compiles(make: Callable[[], Graph], scheme: Scheme, tmp_path: Path) -> None:
     # Through a file, so that the graph has the attributes the frontend gives it.

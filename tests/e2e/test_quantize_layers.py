@@ -1,0 +1,117 @@
+"""The four float networks, quantized: what the integer graph computes is the exported QDQ model, layer by layer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from espgen.frontend import load_onnx
+from espgen.interpret import run_layers
+from espgen.ir.layout import to_layout
+from espgen.passes.pipeline import lower_to_integer
+from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.model import QuantizedModel, Scheme
+from espgen.quantize.pipeline import quantize
+from espgen.quantize.record import record
+from espgen.quantize.settings import Settings
+from espgen.quantize.units import is_product, split_units
+from tests.e2e.layer_oracle import LayerOracle
+
+DATA = os.environ.get("ESPGEN_DATA")
+SMALL, LARGE = ("kws", "resnet8"), ("mobilenet_v2", "mobilenet_v2_outliers")
+MOST_DIFFERENT = 0.005
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "quantizer.py"
+
+pytestmark = pytest.mark.skipif(not DATA, reason="ESPGEN_DATA is not set")
+
+
+def _benchmark() -> ModuleType:
+    found = importlib.util.spec_from_file_location("quantizer_benchmark", BENCHMARK)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def _quantized(name: str, scheme: Scheme, mixed: bool) -> tuple[QuantizedModel, np.ndarray]:
+    """The network on few samples (ranges as seen, means corrected), and the test samples. `mixed`: every third layer int16."""
+    case = _benchmark().CASES[name](Path(str(DATA)), 0)
+    graph = case.graph
+    layers = [node.name for node in graph.nodes if is_product(graph, node) or node.op in ("Add", "GlobalAveragePool")]
+    settings = Settings(
+        scheme=scheme, observer="minmax", correction="float", rounding="nearest", threads=1,
+        bits=dict.fromkeys(layers[1::3], 16) if mixed else {},
+    )  # fmt: skip
+    count = 32 if name in SMALL else 8
+    return quantize(graph, {graph.inputs[0]: case.calibration[:count]}, settings), case.test
+
+
+def layer_differences(model: QuantizedModel, data: np.ndarray, folder: Path) -> dict[str, tuple[int, float]]:
+    """Per layer of the integer graph: largest difference and share of elements that differ, over all samples."""
+    path = folder / "model.onnx"
+    path.write_bytes(qdq_bytes(model))
+    graph = lower_to_integer(load_onnx(path))
+    value = graph.value(graph.inputs[0])
+    oracle = LayerOracle(str(path), graph)
+    worst: dict[str, tuple[int, float]] = {}
+    for sample in data:
+        integers = np.rint(sample[None] / np.float32(value.scale)) + value.zero_point
+        integers = np.clip(integers, value.dtype.minimum, value.dtype.maximum).astype(value.dtype.numpy)
+        for name, (most, share) in oracle.compare(run_layers(graph, {value.name: to_layout(integers, "NHWC")})).items():
+            before = worst.get(name, (0, 0.0))
+            worst[name] = (max(most, before[0]), before[1] + share / len(data))
+    return worst
+
+
+def _ties(model: QuantizedModel) -> dict[str, float]:
+    """Half the share of exact ties by output tensor: a shift by k makes one sum in 2^k a tie.
+
+    Float scales that are no powers of two break it either way (docs/quantization.md, "Schemes").
+    """
+    if model.scheme is not Scheme.SHIFT:
+        return {}
+    shifts = {name: np.array(entry["shift"]) for name, entry in record(model)["layers"].items() if "shift" in entry}
+    units = [unit for unit in split_units(model.graph) if unit.name in shifts]
+    return {f"{unit.output}.quantized": 0.5 * float(np.mean(2.0 ** -shifts[unit.name])) for unit in units}
+
+
+def _check(name: str, scheme: Scheme, mixed: bool, samples: int, folder: Path) -> None:
+    model, test = _quantized(name, scheme, mixed)
+    differences = layer_differences(model, test[:samples], folder)
+    assert len(differences) >= len(model.layers) - 1, "layers were left out"
+    if mixed:
+        assert {layer.bits for layer in model.layers.values()} == {8, 16}
+    elements = {name: float(np.prod(value.shape)) for name, value in load_onnx(folder / "model.onnx").values.items()}
+    total = sum(share * elements[layer] for layer, (_, share) in differences.items())
+    everything = total / sum(elements[layer] for layer in differences)
+    print(f"{name} {scheme.value} {'mixed' if mixed else 'int8'}: {100 * everything:.4f} % of all elements")
+    for layer, (most, share) in sorted(differences.items(), key=lambda item: -item[1][1])[:3]:
+        print(f"    {layer} {most} LSB, {100 * share:.3f} % of elements")
+    assert max(most for most, _ in differences.values()) <= 1
+    assert everything < MOST_DIFFERENT
+    ties = _ties(model)
+    # A dozen logits are few elements: a share says little about them.
+    large = {layer: share for layer, (_, share) in differences.items() if elements[layer] * samples > 1000}
+    assert {layer: share for layer, share in large.items() if share >= MOST_DIFFERENT + ties.get(layer, 0.0)} == {}
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["int8", "mixed"])
+@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks(name: str, scheme: Scheme, mixed: bool, tmp_path: Path) -> None:
+    _check(name, scheme, mixed, 12, tmp_path)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("mixed", [False, True], ids=["int8", "mixed"])
+@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("name", LARGE)
+def test_large_networks(name: str, scheme: Scheme, mixed: bool, tmp_path: Path) -> None:
+    _check(name, scheme, mixed, 2, tmp_path)
