@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 
@@ -80,12 +81,29 @@ def host_compiler(name: str | None = None, sanitize: tuple[str, ...] = ()) -> Co
     EspgenError (exit code 3) where there is none, or none that has all of `sanitize`.
     """
     chosen = _choose(host_compilers(), name or os.environ.get("ESPGEN_HOST_COMPILER"), "host", HOST)
-    able = [entry for entry in chosen if entry.kind != "zig" or "address" not in sanitize]
-    if not able:
+    able = next((entry for entry in chosen if has_sanitizers(entry, sanitize)), None)
+    if able is None:
+        names = ", ".join(entry.name for entry in chosen)
         raise environment_error(
-            "zig has no address sanitizer", hint="install g++ or clang++, or use --sanitize undefined alone"
+            f"no sanitizer for {' and '.join(sanitize)} with {names} (zig has undefined alone)",
+            hint="apt-get install g++, or clang and libclang-rt-dev",
         )
-    return able[0]
+    return able
+
+
+@cache
+def has_sanitizers(compiler: Compiler, sanitize: tuple[str, ...]) -> bool:
+    """Whether it links programs with all of `sanitize`: clang is often installed without the libraries they need."""
+    if not sanitize:
+        return True
+    if compiler.kind == "zig":
+        return sanitize == ("undefined",)
+    with tempfile.TemporaryDirectory() as folder:
+        flags = (f"-fsanitize={','.join(sanitize)}", "-x", "c++", "-", "-o", f"{folder}/program")
+        done = subprocess.run(
+            (*compiler.command, *flags), input=b"int main() {}", capture_output=True, timeout=60, check=False
+        )
+    return done.returncode == 0
 
 
 def firmware_compiler(name: str | None = None) -> Compiler:

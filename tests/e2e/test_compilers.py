@@ -11,7 +11,7 @@ from espgen.interpret import run_layers
 from espgen.resources import models_dir
 from espgen.verify.build import build_firmware, build_host
 from espgen.verify.compare import Comparison, compare_device, compare_host
-from espgen.verify.compilers import firmware_compilers, host_compilers
+from espgen.verify.compilers import firmware_compilers, has_sanitizers, host_compilers
 from espgen.verify.data import load_dataset, random_dataset
 from espgen.verify.device import Device
 from espgen.verify.host import HostModel
@@ -21,7 +21,12 @@ from tests.e2e.reference_models import MODELS, ReferenceModel
 
 HOST = [compiler.name for compiler in host_compilers()]
 FIRMWARE = [compiler.name for compiler in firmware_compilers()]
-SANITIZED = [(name, ("undefined",) if name == "zig" else ("address", "undefined")) for name in HOST]
+SANITIZED = [
+    (compiler.name, sanitize)
+    for compiler in host_compilers()
+    for sanitize in (("undefined",), ("address", "undefined"))
+    if has_sanitizers(compiler, sanitize) and (compiler.kind == "zig" or "address" in sanitize)
+]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -165,25 +166,32 @@ def render(call: KernelCall, symbol: str) -> str:
     )
 
 
+ADDRESS_SANITIZERS = {"gcc": ("g++", "libasan.so"), "clang": ("clang++", f"libclang_rt.asan-{platform.machine()}.so")}
+"""Compiler and the runtime of its AddressSanitizer by name."""
+
+
 def compilers() -> dict[str, list[str]]:
-    """Commands by name: zig, which stops where UBSan objects, and gcc with ASan and UBSan where it is present."""
+    """Commands by name: zig, which stops where UBSan objects, gcc and clang with ASan and UBSan where they have them."""
     checked = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
     # Kernels need no C++ library, and zig would build its own first.
     found = {"zig": [sys.executable, "-m", "ziglang", "c++", *STRICT, *checked, "-nostdlib++"]}
-    gcc = shutil.which("g++")
-    if gcc:
-        found["gcc"] = [gcc, *STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    for name, (command, _) in ADDRESS_SANITIZERS.items():
+        path = shutil.which(command)
+        if path:
+            shared = ("-shared-libasan",) if name == "clang" else ()
+            found[name] = [path, *STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *shared]
     return found
 
 
-def address_sanitizer() -> str | None:
-    """Path of gcc's AddressSanitizer runtime, which has to be loaded first; None where there is none."""
-    gcc = shutil.which("g++")
-    if gcc is None:
+def address_sanitizer(compiler: str) -> str | None:
+    """Path of the compiler's AddressSanitizer runtime, which has to be loaded first; None where there is none."""
+    command, runtime = ADDRESS_SANITIZERS[compiler]
+    path = shutil.which(command)
+    if path is None:
         return None
-    asked = subprocess.run([gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=False)
-    path = Path(asked.stdout.strip())
-    return str(path) if path.is_absolute() and path.exists() else None
+    asked = subprocess.run([path, f"-print-file-name={runtime}"], capture_output=True, text=True, check=False)
+    found = Path(asked.stdout.strip())
+    return str(found) if found.is_absolute() and found.exists() else None
 
 
 def build(sources: Sequence[KernelCall], symbols: Sequence[str], command: Sequence[str]) -> Path:

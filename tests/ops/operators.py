@@ -1,4 +1,4 @@
-"""Holds every operator's portable kernel to its reference; as a program, for the operators named as arguments."""
+"""Holds every operator's portable kernel to its reference; as a program, with a compiler for the operators named as arguments."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def check_operator(name: str, compiler: str, exact: bool) -> None:
 
 
 if __name__ == "__main__":
-    for operator in sys.argv[1:]:
-        check_operator(operator, "gcc", exact=True)
+    for operator in sys.argv[2:]:
+        check_operator(operator, sys.argv[1], exact=True)
         print(operator, flush=True)

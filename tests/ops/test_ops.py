@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import ROOT, VARIANTS, address_sanitizer, build, compilers, run, storage_of
+from harness import ADDRESS_SANITIZERS, ROOT, VARIANTS, address_sanitizer, build, compilers, run, storage_of
 from operators import SPECS, WITH_KERNEL, cases_of, check_operator, expected, input_arrays
+
+from espgen.ir import Graph
+from espgen.ops.base import KernelCall
 
 PARTS = 2
 
@@ -24,18 +27,26 @@ def test_kernel_equals_reference(name: str) -> None:
     check_operator(name, "zig", exact=False)
 
 
-@pytest.mark.skipif(address_sanitizer() is None, reason="needs gcc with AddressSanitizer")
-@pytest.mark.parametrize("part", range(PARTS))
-def test_kernels_under_address_sanitizer(part: int) -> None:
-    """The same in a process of its own, with AddressSanitizer loaded and every buffer of exactly its size."""
+def sanitized_python(compiler: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python with the compiler's AddressSanitizer loaded; skips the test where it has none."""
+    runtime = address_sanitizer(compiler)
+    if runtime is None:
+        pytest.skip(f"needs {compiler} with AddressSanitizer")
     environment = {
         **os.environ,
-        "LD_PRELOAD": str(address_sanitizer()),
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": "detect_leaks=0:symbolize=0",  # clang's symbolizer would be started with the preload, and stay
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT), *sys.path]),
     }
-    command = [sys.executable, str(Path(__file__).parent / "operators.py"), *WITH_KERNEL[part::PARTS]]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("compiler", ADDRESS_SANITIZERS)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_kernels_under_address_sanitizer(part: int, compiler: str) -> None:
+    """The same in a process of its own, with AddressSanitizer loaded and every buffer of exactly its size."""
+    arguments = [str(Path(__file__).parent / "operators.py"), compiler, *WITH_KERNEL[part::PARTS]]
+    done = sanitized_python(compiler, *arguments)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert done.stdout.split() == WITH_KERNEL[part::PARTS]
 
@@ -84,12 +95,27 @@ def test_calls_complete_every_row(name: str) -> None:
         assert all(before[1] == after[0] for before, after in pairwise(done))
 
 
-def test_guards_notice_one_channel_too_many() -> None:
-    """The harness itself: a kernel that writes one element beyond the last row is caught."""
+def one_channel_too_many() -> tuple[Graph, KernelCall]:
+    """A kernel that writes one element beyond the last row."""
     graph = cases_of("flip_sign")[0].graph
     storage = storage_of(graph, VARIANTS[0])
     (call,) = SPECS["flip_sign"].kernel(graph.nodes[0], graph, storage.__getitem__)  # type: ignore[misc]
-    wide = replace(call, shape={**call.shape, "channels": storage["x"].channels + 1})
-    library = ctypes.CDLL(str(build([wide], ["wide"], compilers()["zig"])))
+    return graph, replace(call, shape={**call.shape, "channels": storage["x"].channels + 1})
+
+
+def run_one_channel_too_many(compiler: str, exact: bool) -> None:
+    graph, wide = one_channel_too_many()
+    library = ctypes.CDLL(str(build([wide], ["wide"], compilers()[compiler])))
+    run(graph, [wide], [library.wide], VARIANTS[0], input_arrays(graph, "random"), 1, exact)
+
+
+def test_guards_notice_one_channel_too_many() -> None:
+    """The harness itself."""
     with pytest.raises(AssertionError, match="written where it must not be"):
-        run(graph, [wide], [library.wide], VARIANTS[0], input_arrays(graph, "random"), 1)
+        run_one_channel_too_many("zig", exact=False)
+
+
+@pytest.mark.parametrize("compiler", ADDRESS_SANITIZERS)
+def test_address_sanitizers_notice_one_channel_too_many(compiler: str) -> None:
+    done = sanitized_python(compiler, "-c", f"import test_ops; test_ops.run_one_channel_too_many({compiler!r}, True)")
+    assert done.returncode != 0 and "heap-buffer-overflow" in done.stderr, done.stderr[-2000:]

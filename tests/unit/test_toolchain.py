@@ -76,8 +76,25 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESPGEN_HOST_COMPILER", "zig")
     monkeypatch.setenv("ESPGEN_FIRMWARE_COMPILER", "zig")
     assert compilers.host_compiler().kind == compilers.firmware_compiler().kind == "zig"
-    with pytest.raises(EspgenError, match="no address sanitizer"):
+    with pytest.raises(EspgenError, match="no sanitizer for address with zig"):
         compilers.host_compiler(sanitize=("address",))
+
+
+def test_a_compiler_without_the_sanitizers_libraries_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As Debian's clang without libclang-rt-dev: it compiles, and fails to link what asks for a sanitizer."""
+    bare, sanitizing = tmp_path / "bare", tmp_path / "sanitizing"
+    bare.write_text('#!/bin/sh\ncase "$*" in *-fsanitize=*) exit 1;; esac\n')
+    sanitizing.write_text("#!/bin/sh\n")
+    for program in (bare, sanitizing):
+        program.chmod(0o755)
+    found = tuple(compilers.Compiler(path.name, (str(path),), "clang", "1") for path in (bare, sanitizing))
+    monkeypatch.setattr(compilers, "host_compilers", lambda: found)
+    assert compilers.host_compiler().name == "bare"
+    assert compilers.host_compiler(sanitize=("address", "undefined")).name == "sanitizing"
+    with pytest.raises(EspgenError, match="no sanitizer for address and undefined with bare"):
+        compilers.host_compiler("bare", ("address", "undefined"))
 
 
 def test_a_manifest_is_read() -> None:
