@@ -62,6 +62,10 @@ class Importer:
     def constant(self, name: str) -> np.ndarray | None:
         return self.constants.get(name) if name else None
 
+    def maker(self, name: str) -> Node | None:
+        """The node that computes a value, None for inputs and constants."""
+        return next((node for node in reversed(self.nodes) if name in node.outputs), None)
+
     def parameter(self, name: str, what: str, node: str) -> np.ndarray | None:
         """A parameter input's content, None where absent; EspgenError where it is only known at run time."""
         if not name:

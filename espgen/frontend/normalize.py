@@ -148,6 +148,23 @@ def _sum(importer: Importer, step: Step) -> None:
         emit(importer, step, "Add" if step.op == "Sum" and len(step.inputs) == 2 else step.op)
 
 
+_LINEAR_FROM = 15.0
+"""From here on Softplus is the identity to float32's precision: log(1 + exp(-15)) = 3e-7."""
+
+
+def _where(importer: Importer, step: Step) -> None:
+    """Where(x > 20, x, Softplus(x)), which PyTorch writes, is Softplus(x); any other stays."""
+    condition, smooth = importer.maker(step.inputs[0]), importer.maker(step.inputs[2])
+    if condition is not None and condition.op == "Greater" and smooth is not None and smooth.op == "Softplus":
+        threshold = importer.constant(condition.inputs[1])
+        x = smooth.inputs[0]
+        far = threshold is not None and threshold.size == 1 and float(threshold.reshape(-1)[0]) >= _LINEAR_FROM
+        if far and condition.inputs[0] == x and step.inputs[1] == x:
+            importer.alias(step.outputs[0], step.inputs[2], step.name)
+            return
+    emit(importer, step, attrs=dict(step.attrs))
+
+
 def generic(importer: Importer, step: Step) -> None:
     """Every other operator: inputs and attributes as they are."""
     emit(importer, step, attrs=dict(step.attrs))
@@ -162,5 +179,5 @@ NORMALIZERS: dict[str, Normalizer] = {
     "ReduceMean": reduce, "ReduceMin": reduce, "ReduceProd": reduce, "ReduceSum": reduce, "ReduceSumSquare": reduce,
     "Reshape": reshape, "Resize": resize, "Slice": slice_, "Softmax": _softmax, "SpaceToDepth": space_to_depth,
     "Split": split, "Squeeze": reshape,
-    "Sum": _sum, "Tile": tile, "Transpose": transpose, "Unsqueeze": reshape,
+    "Sum": _sum, "Tile": tile, "Transpose": transpose, "Unsqueeze": reshape, "Where": _where,
 }  # fmt: skip

@@ -89,7 +89,7 @@ class Builder:
             return
         self.values[name] = replace(self.values[name], quant=quant)
         for node in self.nodes:
-            if name in node.outputs and node.op in (*MOVEMENTS, "Concat"):
+            if name in node.outputs and node.op in (*MOVEMENTS, "Concat", "Resize"):
                 for operand in node.inputs:
                     if operand and operand not in self.constants and quant.per_tensor:
                         self.explain(operand, quant)

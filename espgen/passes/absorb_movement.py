@@ -14,7 +14,7 @@ from espgen.passes.absorb_symbols import Move, Operation, Quantized, Real, Symbo
 
 
 def absorb_movement(builder: Builder, node: Node) -> None:
-    """Movements with one data operand (MOVEMENTS of absorb_builder)."""
+    """Movements with one data operand (MOVEMENTS of absorb_builder, and nearest Resize)."""
     if any(node.outputs[1:]):
         raise EspgenError(
             f"{node.op} with a second output",
@@ -54,6 +54,8 @@ def _pads_between_steps(builder: Builder, node: Node, source: str) -> bool:
     """Whether a Pad's finite constant is none of the source's integers, so that it has to wait for the result's scale."""
     if node.op != "Pad" or node.attrs["mode"] != "constant" or source in builder.constants:
         return False
+    if not builder.source.value(node.inputs[0]).dtype.is_float:
+        return False  # the constant is an integer of the source's type
     quant, real = builder.values[source].quant, float(node.attrs["value"])
     if quant is None or not quant.per_tensor or not np.isfinite(real):
         return False

@@ -15,6 +15,7 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams
 from espgen.ops.expression import BINARY, UNARY, X, apply
+from espgen.passes import lower
 from espgen.passes.absorb_binary import absorb_binary
 from espgen.passes.absorb_builder import MOVEMENTS, UNIT, Builder
 from espgen.passes.absorb_movement import absorb_concat, absorb_movement, absorb_split, move
@@ -35,6 +36,9 @@ from espgen.passes.absorb_symbols import (
 
 _KNOWN_RANGES: dict[str, tuple[int, int]] = {"Softmax": (0, 1), "Sigmoid": (0, 1), "HardSigmoid": (0, 1), "Tanh": (-1, 1)}
 """Operators whose results lie in a known range: as graph outputs they need no QuantizeLinear of their own."""
+
+_KEEP_MEANING = {"Max", "Min", "Resize"}
+"""Operators whose results, of integers of one scale and zero point, have that scale and zero point."""
 
 
 def run(graph: Graph) -> Graph:
@@ -75,6 +79,8 @@ def _absorb(builder: Builder, node: Node) -> None:
         symbol = absorb_binary(builder, node, operands, shape)
     elif node.op in UNARY:
         symbol = _unary(builder, node, operands, shape)
+    elif node.op not in lower.lowerings():
+        raise lower.unsupported(node)
     _define(builder, node, symbol or Operation(node.outputs[0], shape, node, tuple(operands)))
 
 
@@ -100,8 +106,32 @@ def _define(builder: Builder, node: Node, symbol: Symbol) -> None:
     if value.dtype.is_float:
         builder.symbols[output] = symbol
         return
-    name = builder.quantize(symbol, UNIT, value.dtype, output, node)
+    name = builder.quantize(symbol, _integer_meaning(builder, node, symbol), value.dtype, output, node)
     builder.symbols[output] = Quantized(output, value.shape, name)
+
+
+def _integer_meaning(builder: Builder, node: Node, symbol: Symbol) -> QuantParams:
+    """What the integers mean that an operator makes from integers: those of its operands, where it selects or averages."""
+    operands = symbol.operands if isinstance(symbol, Operation) else ()
+    found = {builder.quant(item.name) for item in operands if isinstance(item, Quantized)} - {UNIT}
+    if not found:
+        return UNIT
+    if len(found) > 1 or node.op not in _KEEP_MEANING:
+        raise EspgenError(
+            f"{node.op} of quantized integers", node=node.name, place=f"tensor {operands[0].label!r}" if operands[0] else None,
+            hint="put it between DequantizeLinear and QuantizeLinear",
+        )  # fmt: skip
+    return found.pop()
+
+
+def _resize(builder: Builder, node: Node) -> None:
+    """Nearest resizing moves elements; any other computes new ones."""
+    if node.attrs["mode"] == "nearest":
+        absorb_movement(builder, node)
+        return
+    output = builder.source.value(node.outputs[0])
+    operands = tuple(builder.symbols[name] if name else None for name in node.inputs)
+    _define(builder, node, Operation(output.name, output.shape, node, operands))
 
 
 def _quantize_linear(builder: Builder, node: Node) -> None:
@@ -294,7 +324,7 @@ _ACTIVATION_TYPES = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
 def _explain_all(builder: Builder) -> None:
     """Every 8- and 16-bit value says what its integers mean: as what it was moved from, or else themselves."""
     for node in builder.nodes:
-        if node.op not in MOVEMENTS:
+        if node.op not in (*MOVEMENTS, "Resize"):
             continue
         quant = builder.values[node.inputs[0]].quant
         for name in node.outputs:
@@ -364,5 +394,6 @@ _HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "PRelu": _prelu,
     "QuantizeLinear": _quantize_linear,
     "Relu": _clip,
+    "Resize": _resize,
     "Split": absorb_split,
 }

@@ -35,12 +35,7 @@ def run(graph: Graph) -> Graph:
     for node in graph.nodes:
         lower = table.get(node.op)
         if lower is None:
-            raise EspgenError(
-                f"operator {node.op} is not supported",
-                node=node.name,
-                place=f"output {node.outputs[0]!r}",
-                hint="see the table of operators in the README; replace it in the model or keep it outside",
-            )
+            raise unsupported(node)
         lower(context, node)
     outputs = tuple(_lower_output(context, name) for name in graph.outputs)
     inputs = tuple(name for name in graph.inputs)
@@ -53,6 +48,18 @@ def run(graph: Graph) -> Graph:
         values={name: value for name, value in context.values.items() if name in used},
         constants={name: data for name, data in context.constants.items() if name in used},
     )
+
+
+_REMEDIES = {"LogSoftmax": "end the network at its logits, or with Softmax: the order of the classes is the same"}
+
+
+def unsupported(node: Node) -> EspgenError:
+    """The error for an operator that espgen has no lowering for."""
+    general = "see the table of operators in the README; replace it in the model or keep it outside"
+    return EspgenError(
+        f"operator {node.op} is not supported", node=node.name, place=f"output {node.outputs[0]!r}",
+        hint=_REMEDIES.get(node.op, general),
+    )  # fmt: skip
 
 
 def _lower_input(context: LoweringContext, name: str) -> None:

@@ -214,6 +214,12 @@ def unary_chain() -> ModelProto:
     return net.pair("y", 0.03, np.int8(-110), "l").build(IMAGE)
 
 
+def softplus_of_pytorch() -> ModelProto:
+    net = start().const(far=np.float32(20)).op("Softplus", "x_dq", "s").op("Greater", "x_dq far", "g")
+    net.op("Where", "g x_dq s", "w")
+    return net.pair("y", 0.03, np.int8(-110), "w").build(IMAGE)
+
+
 def hard_swish_pieces() -> ModelProto:
     net = start(14).op("HardSigmoid", "x_dq", "h", alpha=1 / 6, beta=0.5).op("Mul", "h x_dq", "m")
     return net.pair("y", 0.03, np.int8(-110), "m").build(IMAGE)
@@ -290,6 +296,29 @@ def average_pools() -> ModelProto:
 def resize_linear() -> ModelProto:
     net = start().const(sc=np.float32([1, 1, 2, 2])).op("Resize", "x_dq - sc", "a", mode="linear")
     return net.pair("y", 0.0433, np.int8(-5), "a").build(IMAGE)
+
+
+def integers_resized() -> ModelProto:
+    """As QOperator quantizers write it: Resize of integers whose meaning only a later DequantizeLinear repeats."""
+    net = start().const(sc=np.float32([1, 1, 2, 2])).op("Resize", "x_q - sc", "a", mode="nearest")
+    net.op("DequantizeLinear", "a x_s x_z", "d").op("Relu", "d", "r")
+    return net.pair("y", 0.0433, np.int8(-100), "r").build(IMAGE)
+
+
+def open_convolution_resized() -> ModelProto:
+    net = conv(start()).const(sc=np.float32([1, 1, 2, 2])).op("Resize", "c - sc", "a", mode="nearest").op("Relu", "a", "r")
+    return net.pair("y", 0.1, np.int8(-128), "r").build(IMAGE)
+
+
+def integers_padded() -> ModelProto:
+    """The constant of an integer Pad is an integer, whatever it means in steps of the tensor."""
+    net = start().const(p=np.int64([0, 0, 1, 2, 0, 0, 0, 1]), v=np.int8(-128)).op("Pad", "x_q p v", "a")
+    return net.op("DequantizeLinear", "a x_s x_z", "d").op("Relu", "d", "r").pair("y", 0.0433, np.int8(-100), "r").build(IMAGE)
+
+
+def larger_integers() -> ModelProto:
+    net = start().pair("z", 0.04, np.int8(-5)).op("Max", "x_q z_q", "a").op("DequantizeLinear", "a x_s x_z", "d")
+    return net.pair("y", 0.0433, np.int8(-10), "d").build({"x": (1, 6, 4, 4), "z": (1, 6, 4, 4)})
 
 
 def padded_convolution() -> ModelProto:
@@ -393,12 +422,15 @@ CASES: dict[Callable[[], ModelProto], list[str]] = {
     gemm_factors: ["Gemm"], gemm_transposed_input: ["Transpose", "Gemm"], matmul_bias: ["Gemm"],
     matmul_bias_rank_3: ["MatMul"], matmul_transposed_weights: ["MatMul"], matmul_two_tensors: ["MatMul"],
     affine_behind_conv: ["Conv"], bias_of_another_scale: ["Conv"], swish: ["Unary"], gelu_decomposed: ["Unary"],
-    unary_chain: ["Unary"], hard_swish_pieces: ["Unary"], add_scales: ["Add"], sub_constant_tensor: ["Sub"],
+    unary_chain: ["Unary"], softplus_of_pytorch: ["Unary"], hard_swish_pieces: ["Unary"], add_scales: ["Add"],
+    sub_constant_tensor: ["Sub"],
     div_constant_tensor: ["Mul"], mul_integer_constant: ["Mul"], prelu_slopes: ["PRelu"], prelu_one_slope: ["Unary"],
     concat_open_convolutions: ["Conv", "Requantize", "Concat", "Transpose"], concat_scales: ["Concat"],
     movements_without_their_own_scale: ["Reshape", "Transpose", "Conv"], pool_behind_open_convolution: ["Conv", "MaxPool"],
     split_of_open_convolution: ["Conv", "Slice", "Conv", "Slice"], split_of_integers: ["Split", "Requantize"],
-    average_pools: ["AveragePool", "GlobalAveragePool"], resize_linear: ["Resize"], padded_convolution: ["Conv"],
+    average_pools: ["AveragePool", "GlobalAveragePool"], resize_linear: ["Resize"], integers_resized: ["Resize", "Requantize"],
+    open_convolution_resized: ["Conv", "Resize"], integers_padded: ["Pad", "Requantize"], larger_integers: ["Max", "Requantize"],
+    padded_convolution: ["Conv"],
     requantize_chain: ["Requantize", "Requantize"], fan_out_and_shared_weights: ["Conv", "Conv", "Add", "Mul", "Add"],
     narrow_integers: ["Requantize", "Conv"], movement_in_front_of_quantization: ["Transpose", "Conv"],
     integers_move: ["Transpose", "Requantize"], relu_shares_its_scale: ["Requantize", "Conv"],
@@ -516,8 +548,9 @@ FLOATS: list[tuple[str, Callable[[], ModelProto], str]] = [
     ("activation", lambda: Net().weights("w", int8(1, 6, 1, 1), 0.1, np.int8(0)).op("Conv", "x w", "y").build(IMAGE, "y"),
      "graph input 'x' is float"),
     ("between", lambda: conv(start()).op("LogSoftmax", "c", "s").op("Sigmoid", "s", "d").pair("y", 0.1, np.int8(0), "d")
-     .build(IMAGE), "output of LogSoftmax"),
-    ("output", lambda: start().op("LogSoftmax", "x_dq", "y").build(ROWS, "y"), "output of LogSoftmax is not quantized"),
+     .build(IMAGE), "operator LogSoftmax is not supported"),
+    ("output", lambda: start().op("LogSoftmax", "x_dq", "y").build(ROWS, "y"), "operator LogSoftmax is not supported"),
+    ("sum", lambda: conv(start()).op("ReduceLogSumExp", "c", "y").build(IMAGE, "y"), "ReduceLogSumExp is not supported"),
     ("weights", lambda: start().const(w=np.ones((1, 6, 1, 1), np.float32)).op("Conv", "x_dq w", "c")
      .pair("y", 1.0, np.int8(0), "c").build(IMAGE), "weights of Conv are not quantized"),
     ("per channel", lambda: Net().const(s=np.float32([1.0] * 6), z=np.int8([0] * 6)).op("QuantizeLinear", "x s z", "q")
@@ -525,6 +558,8 @@ FLOATS: list[tuple[str, Callable[[], ModelProto], str]] = [
     ("cast", lambda: start().op("Cast", "x_dq", "c", to=TensorProto.INT8).op("DequantizeLinear", "c x_s x_z", "y")
      .build(IMAGE, "y"),
      "Cast to int8"),
+    ("integers of two scales", lambda: start().pair("z", 0.09, np.int8(33)).op("Max", "x_q z_q", "a")
+     .op("DequantizeLinear", "a x_s x_z", "y").build({"x": (1, 6, 4, 4), "z": (1, 6, 4, 4)}, "y"), "Max of quantized integers"),
 ]  # fmt: skip
 
 
