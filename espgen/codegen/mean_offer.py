@@ -51,6 +51,7 @@ def _spec(node: Node, graph: Graph, held: Storage, written: Storage) -> MeanSpec
         low=low,
         high=high,
         element_bytes=source.dtype.size,
+        float_ties=node.attrs.get("float_ties"),
         contiguous=rows == 1 or held.row_pitch == pixels * held.pixel_pitch,
     )
 

@@ -141,6 +141,26 @@ def _unary(op: str, *keep: str) -> Callable[[Expansion], None]:
     return expand
 
 
+def _mean(op: str, *keep: str) -> Callable[[Expansion], None]:
+    """QLinear pools. They sum integers, so that exact ties go to even: over a whole image ReduceMean says that, `op` does not."""
+    plain = _unary(op, *keep)
+
+    def expand(e: Expansion) -> None:
+        e.require(4, 5)
+        shape = e.importer.shape(e.input(0))
+        first = 1 if int(e.attrs.get("channels_last", 0)) else 2
+        axes = list(range(first, first + len(shape) - 2))
+        window = tuple(e.attrs.get("kernel_shape", ())) if keep else tuple(shape[axis] for axis in axes)
+        padded = any(e.attrs.get("pads", ())) or e.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        if not axes or padded or window != tuple(shape[axis] for axis in axes):
+            plain(e)
+            return
+        real = e.add("ReduceMean", [e.dequantize(0, "x")], e.fresh("real"), axes=axes, keepdims=1)
+        e.quantize(real, e.input(3), e.input(4), e.input(0))
+
+    return expand
+
+
 def _concat(e: Expansion) -> None:
     e.require(5, 2 + 3 * 1024)
     if (len(e.node.input) - 2) % 3:
@@ -159,8 +179,8 @@ _EXPANSIONS: dict[str, Callable[[Expansion], None]] = {
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearMul": _binary("Mul"),
-    "QLinearAveragePool": _unary("AveragePool", *_POOL),
-    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
+    "QLinearAveragePool": _mean("AveragePool", *_POOL),
+    "QLinearGlobalAveragePool": _mean("GlobalAveragePool"),
     "QLinearReduceMean": _unary("ReduceMean", "axes", "keepdims"),
     "QLinearConcat": _concat,
     "QLinearSigmoid": _unary("Sigmoid"),

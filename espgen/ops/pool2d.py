@@ -34,6 +34,7 @@ from espgen.ops.base import (
 from espgen.ops.broadcast import NARROW, reach
 from espgen.ops.lowering import CHANNELS_LAST, LoweringContext, clip_bounds
 from espgen.ops.operands import activation, bounded_ratio, rescaled
+from espgen.ops.reduce import lower_mean
 
 IntArray = npt.NDArray[np.int64]
 
@@ -250,10 +251,13 @@ def _lower_max(context: LoweringContext, node: Node) -> None:
 
 
 def _lower_average(context: LoweringContext, node: Node) -> None:
-    """AveragePool with the ratio of the scales."""
+    """AveragePool with the ratio of the scales; a window that is the whole image makes it a mean, as in onnxruntime."""
     source = activation(context, node, node.inputs[0])
     result = activation(context, node, node.outputs[0])
     geometry = _window_attrs(node)
+    if tuple(node.attrs["kernel_shape"]) == tuple(source.shape[2:]) and not any(node.attrs["pads"]):
+        lower_mean(context, node)
+        return
     operand = context.fetch(node.inputs[0], CHANNELS_LAST)
     output = context.define(node.outputs[0], CHANNELS_LAST)
     area = geometry["kernel"][0] * geometry["kernel"][1]

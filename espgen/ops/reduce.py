@@ -1,7 +1,8 @@
 """Mean, maximum and minimum over any axes.
 
-Attributes: axes (of the input as it is held), low, high; mean also ratio (arith.Ratio of the scales; its denominator
-already holds the number of elements). The output has the other axes, the reduced ones as 1 or not at all.
+Attributes: axes (of the input as it is held, ascending), low, high; mean also ratio (arith.Ratio of the scales; its denominator
+already holds the number of elements) and, where exact ties go the way of float32, float_ties (float_ties.FloatTies).
+The output has the other axes, the reduced ones as 1 or not at all.
 mean  y = sat(z + rne(numerator * sum (x - zx) / denominator));   max, min  y = clip(extreme x)
 """
 
@@ -27,6 +28,7 @@ from espgen.ops.base import (
     rows_of,
 )
 from espgen.ops.broadcast import NARROW, reach
+from espgen.ops.float_ties import FloatTies, float_ties, round_means
 from espgen.ops.lowering import CHANNELS_LAST, PLAIN, LoweringContext, clip_bounds
 from espgen.ops.operands import HELD_AXES, activation, bounded_ratio, held_axis, rescaled
 from espgen.ops.strides import IntArray, at_least_2, every, places
@@ -34,8 +36,16 @@ from espgen.ops.strides import IntArray, at_least_2, every, places
 
 def mean_reference(node: Node, inputs: Sequence[Array], graph: Graph) -> list[Array]:
     source, result = graph.value(node.inputs[0]), graph.value(node.outputs[0])
-    total = (inputs[0].astype(np.int64) - source.zero_point).sum(axis=tuple(node.attrs["axes"]))
+    axes: tuple[int, ...] = tuple(node.attrs["axes"])
+    centred = inputs[0].astype(np.int64) - source.zero_point
     low, high = bounds(node, graph)
+    ties: FloatTies | None = node.attrs.get("float_ties")
+    if ties is not None:
+        kept = [axis for axis in range(centred.ndim) if axis not in axes]
+        arranged = centred.transpose(*kept, *axes).reshape(*(centred.shape[axis] for axis in kept), -1)
+        rounded = round_means(arranged, node.attrs["ratio"], ties)
+        return [output_array(arith.saturate(rounded + result.zero_point, low, high), node, graph)]
+    total = centred.sum(axis=axes)
     return [output_array(arith.apply_ratio(total, node.attrs["ratio"], result.zero_point, low, high), node, graph)]
 
 
@@ -89,6 +99,7 @@ def _calls(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "denominator": ratio.denominator,
         "reduction": _REDUCTIONS[node.op],
         "wide": int(node.op == "reduce_mean" and largest >= NARROW),
+        "float_ties": _printed(node.attrs.get("float_ties")),
     }
     first_rows = starts[:, 0, 0]
     return (
@@ -112,6 +123,11 @@ def _calls(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
     )
 
 
+def _printed(ties: FloatTies | None) -> str:
+    """Initializer of the C++ structure; nine digits give the same float32."""
+    return "{}" if ties is None else f"{{{ties.input_scale:.8e}F, {ties.output_scale:.8e}F}}"
+
+
 _REDUCTIONS = {"reduce_mean": "Reduction::kMean", "reduce_max": "Reduction::kMax", "reduce_min": "Reduction::kMin"}
 
 
@@ -123,16 +139,19 @@ def reduce_graph(
     dtype: DType = DType.INT8,
     ratio: float = 1.0,
     points: tuple[int, int] = (4, 4),
+    scale: float = 1.0,
     **attrs: Any,
 ) -> Graph:
-    """A one-reduction graph; `ratio` is s_x / s_y."""
+    """A one-reduction graph; `scale` is s_x, `ratio` s_x / s_y. A `scale` other than 1: ties go the way of float32."""
     builder = GraphBuilder(op)
-    builder.input("x", x_shape, dtype, 1.0, points[0])
+    builder.input("x", x_shape, dtype, scale, points[0])
     count = int(np.prod([x_shape[axis] for axis in axes]))
     if op == "reduce_mean":
         attrs["ratio"] = arith.choose_ratio(ratio, count)
+    if scale != 1.0:
+        attrs["float_ties"] = FloatTies(*(float(np.float32(one)) for one in (scale, scale / ratio)))
     shape = [1 if axis in axes else extent for axis, extent in enumerate(x_shape) if keep or axis not in axes]
-    builder.node(op, ("x",), shape, dtype, 1.0, points[1], "y", axes=axes, **attrs)
+    builder.node(op, ("x",), shape, dtype, scale / ratio, points[1], "y", axes=axes, **attrs)
     return builder.build(["y"])
 
 
@@ -165,8 +184,25 @@ def mean_cases() -> list[Case]:
         ("power_of_two", reduce_graph(op, image, (1, 2), ratio=4.0, points=(0, 0))),
         ("ratio_large", reduce_graph(op, image, (1, 2), ratio=300.0, points=(-3, 5))),
         ("int16_rescaled", reduce_graph(op, image, (1, 2), dtype=DType.INT16, ratio=0.77, points=(-32768, 3))),
+        *_float_tie_cases(op),
     ]
     return [Case(name, graph) for name, graph in table]
+
+
+def _float_tie_cases(op: str) -> list[tuple[str, Graph]]:
+    """Small divisors, so that many means are ties, and counts of positions that do and do not fill four lanes."""
+    scale = 0.0235
+    return [
+        ("float_ties_4x4", reduce_graph(op, (1, 4, 4, 40), (1, 2), scale=scale, points=(-128, -128))),
+        ("float_ties_batch_plain", reduce_graph(op, (2, 19, 3, 2), (2, 3), scale=scale)),
+        ("float_ties_two", reduce_graph(op, (1, 2, 1, 33), (1, 2), keep=False, scale=scale)),
+        ("float_ties_rows_of_7", reduce_graph(op, (1, 2, 7, 48), (1, 2), scale=scale, points=(11, -3))),
+        ("float_ties_columns", reduce_graph(op, (1, 6, 1, 48), (1, 2), scale=scale, points=(127, 5))),
+        ("float_ties_halved", reduce_graph(op, (1, 3, 3, 48), (1, 2), ratio=0.5, scale=scale, points=(0, 0))),
+        ("float_ties_clipped", reduce_graph(op, (1, 2, 2, 48), (1, 2), scale=scale, low=-3, high=4)),
+        ("float_ties_rank_5", reduce_graph(op, (1, 48, 2, 3, 1), (2, 3, 4), scale=scale)),
+        ("float_ties_int16", reduce_graph(op, (1, 3, 2, 40), (1, 2), dtype=DType.INT16, scale=scale, points=(-700, 9))),
+    ]
 
 
 def max_cases() -> list[Case]:
@@ -196,17 +232,20 @@ def _reduction(context: LoweringContext, node: Node, axes: Sequence[int], keep: 
     return operand, context.define(output, target), held
 
 
-def _lower_mean(context: LoweringContext, node: Node) -> None:
-    """GlobalAveragePool, ReduceMean, ReduceSum."""
+def lower_mean(context: LoweringContext, node: Node) -> None:
+    """GlobalAveragePool, ReduceMean, ReduceSum; AveragePool whose window is the whole image."""
     source = activation(context, node, node.inputs[0])
     result = activation(context, node, node.outputs[0])
     rank = len(source.shape)
-    pool = node.op == "GlobalAveragePool"
+    pool = node.op in ("GlobalAveragePool", "AveragePool")
     axes = tuple(range(2, rank)) if pool else tuple(node.attrs["axes"])
     elements = int(np.prod([source.shape[axis] for axis in axes], dtype=np.int64))
     ratio = bounded_ratio(source, result, 1 if node.op == "ReduceSum" else elements, elements, node)
     operand, output, held = _reduction(context, node, axes, pool or bool(node.attrs["keepdims"]))
-    attrs = clip_bounds(context, node, node.outputs[0])
+    attrs: dict[str, Any] = clip_bounds(context, node, node.outputs[0])
+    ties = float_ties(source, result, ratio, elements) if pool else None
+    if ties is not None:
+        attrs["float_ties"] = ties
     context.emit(node.name, "reduce_mean", (operand,), (output,), axes=held, ratio=ratio, **attrs)
 
 
@@ -224,7 +263,7 @@ def _lower_extreme(context: LoweringContext, node: Node) -> None:
 
 
 LOWER = {
-    **dict.fromkeys(("GlobalAveragePool", "ReduceMean", "ReduceSum"), _lower_mean),
+    **dict.fromkeys(("GlobalAveragePool", "ReduceMean", "ReduceSum"), lower_mean),
     **dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), _lower_extreme),
 }
 

@@ -3,7 +3,7 @@
 #ifndef ESPGEN_KERNELS_REDUCE_H_
 #define ESPGEN_KERNELS_REDUCE_H_
 
-#include "rows.h"
+#include "float_ties.h"
 
 namespace espgen {
 
@@ -18,10 +18,24 @@ struct ReduceShape {
   int64_t numerator, denominator;
   Reduction reduction;
   int32_t wide;  // 1: sums need 64 bits
+  FloatTies float_ties;
 };
 
-// The element that starts at byte `offset` of the rows in[0..reduce_rows), before zero point and
-// clipping.
+// Whether float32 rounds the mean floor + 1/2 of the elements at byte `offset` of the rows up.
+template <const ReduceShape& s, typename Input>
+inline bool tie_goes_up(const void* const* in, int32_t offset, int32_t floor) {
+  FloatMean mean(s.reduce_rows * s.reduce_pixels * s.reduce_channels, s.float_ties);
+  for (int32_t r = 0; r < s.reduce_rows; ++r) {
+    for (int32_t p = 0; p < s.reduce_pixels; ++p) {
+      for (int32_t c = 0; c < s.reduce_channels; ++c) {
+        mean.add(load<Input>(in[r], offset + p * s.in_pitch, c) - s.in_zero_point);
+      }
+    }
+  }
+  return mean.rounds_up(floor);
+}
+
+// The element that starts at byte `offset` of the rows in[0..reduce_rows), before clipping.
 template <const ReduceShape& s, typename Input, typename Acc>
 inline Acc reduced(const void* const* in, int32_t offset) {
   Acc total = s.reduction == Reduction::kMean ? 0 : s.reduction == Reduction::kMax ? -32768 : 32767;
@@ -40,9 +54,17 @@ inline Acc reduced(const void* const* in, int32_t offset) {
     }
   }
   if constexpr (s.reduction == Reduction::kMean) {
-    return rounded_divide<Acc>(total * static_cast<Acc>(s.numerator),
-                               static_cast<Acc>(s.denominator)) +
-           s.out_zero_point;
+    const Acc scaled = total * static_cast<Acc>(s.numerator);
+    const Acc rounded = rounded_divide<Acc>(scaled, static_cast<Acc>(s.denominator));
+    if constexpr (s.float_ties.input_scale != 0) {
+      const Acc rest = scaled - rounded * static_cast<Acc>(s.denominator);
+      const Acc distance = rest < 0 ? -rest : rest;
+      if (distance == static_cast<Acc>(s.denominator) - distance) {
+        const int32_t floor = static_cast<int32_t>(rounded) - (rest < 0 ? 1 : 0);
+        return floor + (tie_goes_up<s, Input>(in, offset, floor) ? 1 : 0) + s.out_zero_point;
+      }
+    }
+    return rounded + s.out_zero_point;
   } else {
     return total;
   }

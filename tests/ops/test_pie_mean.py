@@ -15,6 +15,7 @@ from pie_harness import FILL, Call, run_calls
 
 from espgen import arith
 from espgen.codegen.pie.mean import MeanSpec, mean_kernel, supports
+from espgen.ops.float_ties import FloatTies, round_means
 
 pytest.importorskip("ziglang")
 
@@ -25,6 +26,9 @@ def mean_spec(rows: int, pixels: int, channels: int, ratio: float = 1.0, **chang
     plain = MeanSpec(rows, pixels, channels, padded, padded, exact, 3, -5, -128, 127, contiguous=True)
     return replace(plain, **changes)
 
+
+SCALES = FloatTies(float(np.float32(0.0235)), float(np.float32(0.0235)))
+"""Scales of means whose ties go the way of float32."""
 
 SPECS = {
     "8x8x64": mean_spec(8, 8, 64, 1.37),
@@ -44,14 +48,43 @@ SPECS = {
     "large": mean_spec(40, 60, 16, 0.7),
     "int16": mean_spec(7, 7, 20, 0.77, in_pitch=48, out_pitch=48, point=-700, low=-32768, high=32767, element_bytes=2),
     "int16, no rescale": mean_spec(8, 8, 16, in_pitch=32, out_pitch=32, point=0, low=-900, high=32767, element_bytes=2),
+    "ties, 4x4": mean_spec(4, 4, 256, float_ties=SCALES),
+    "ties, 8x8": mean_spec(8, 8, 256, point=-128, zero_point=-128, float_ties=SCALES),
+    "ties, seven times two": mean_spec(2, 7, 256, float_ties=SCALES),
+    "ties, rows of two apart": mean_spec(9, 2, 256, contiguous=False, float_ties=SCALES),
+    "ties, rows of seven apart": mean_spec(6, 7, 256, contiguous=False, float_ties=SCALES),
+    "ties, rows of five apart": mean_spec(2, 5, 256, contiguous=False, float_ties=SCALES),
+    "ties, one column": mean_spec(6, 1, 256, contiguous=False, float_ties=SCALES),
+    "ties, two elements": mean_spec(1, 2, 48, float_ties=SCALES),
+    "ties, halved": mean_spec(3, 3, 48, 0.5, float_ties=FloatTies(SCALES.input_scale, 2 * SCALES.input_scale)),
+    "ties, doubled": mean_spec(4, 4, 256, 2.0, point=127, float_ties=FloatTies(SCALES.input_scale, SCALES.input_scale / 2)),
+    "ties, three quarters": mean_spec(2, 2, 48, 0.75, float_ties=FloatTies(SCALES.input_scale, SCALES.input_scale / 0.75)),
+    "ties, odd channels": mean_spec(2, 2, 21, out_pitch=21, in_pitch=21, float_ties=SCALES),
+    "ties, gap in the last block": mean_spec(2, 2, 40, low=-9, high=11, float_ties=SCALES),
+    "ties, pixels far apart": mean_spec(2, 2, 16, in_pitch=4096, float_ties=SCALES),
+    "ties, int16": mean_spec(
+        3, 2, 20, in_pitch=48, out_pitch=48, point=-7000, low=-32768, high=32767, element_bytes=2, float_ties=SCALES
+    ),
+    "ties, int16, rows apart": mean_spec(
+        2, 3, 40, 0.25, in_pitch=80, out_pitch=80, low=-32768, high=32767, element_bytes=2, contiguous=False,
+        float_ties=FloatTies(SCALES.input_scale, 4 * SCALES.input_scale),
+    ),
     "int16, up": mean_spec(7, 7, 5, 2.3, in_pitch=10, out_pitch=10, low=-32768, high=32767, element_bytes=2),
 }
+
+
+def reference(spec: MeanSpec, centred: np.ndarray) -> np.ndarray:
+    """Outputs for elements [rows, pixels, channels] less the zero point."""
+    if spec.float_ties is None:
+        return arith.apply_ratio(centred.sum(axis=(0, 1)), spec.ratio, spec.zero_point, spec.low, spec.high)
+    rounded = round_means(centred.transpose(2, 0, 1).reshape(spec.channels, -1), spec.ratio, spec.float_ties)
+    return arith.saturate(rounded + spec.zero_point, spec.low, spec.high)
 
 
 @pytest.mark.parametrize("extreme", [False, True])
 def test_means(extreme, tmp_path):
     rng = np.random.default_rng(41)
-    kernels, calls, expected = {}, [], []
+    kernels, calls, expected, images = {}, [], [], []
     for number, (name, spec) in enumerate(SPECS.items()):
         kernel = kernels[name] = mean_kernel(spec, hardware_loops=number % 3 != 2)
         image = rng.integers(-spec.half, spec.half, (spec.rows, spec.pixels, spec.channels))
@@ -68,9 +101,14 @@ def test_means(extreme, tmp_path):
         content = memory[: len(memory) - gap].tobytes()
         places = [(0, row * row_bytes) for row in range(spec.rows)]
         calls.append(Call(kernel.symbol, kernel.params, (spec.out_pitch + 15) // 16 * 16, [0], [content], places))
-        total = (image - spec.point).sum(axis=(0, 1))
-        expected.append(arith.apply_ratio(total, spec.ratio, spec.zero_point, spec.low, spec.high))
+        images.append(image - spec.point)
+        expected.append(reference(spec, images[-1]))
     texts = {kernel.symbol: kernel.assembly for kernel in kernels.values()}
+    if not extreme:
+        assert sum(
+            np.count_nonzero(wanted != reference(replace(spec, float_ties=None), image))
+            for spec, wanted, image in zip(SPECS.values(), expected, images, strict=True)
+        ) > 20, "hardly a tie that float32 does not take to even"
     outcomes = run_calls(list(texts.values()), calls, tmp_path)
     for (name, spec), outcome, wanted in zip(SPECS.items(), outcomes, expected, strict=True):
         got = outcome.output[: spec.channels * spec.element_bytes].view(f"<i{spec.element_bytes}")
@@ -78,7 +116,7 @@ def test_means(extreme, tmp_path):
         assert outcome.margins_intact, name
         assert (outcome.output[spec.out_pitch :] == FILL).all(), name
         predicted = kernels[name].cycles(1)
-        if spec.in_pitch % 16 == 0:
+        if spec.in_pitch % 16 == 0 and spec.float_ties is None:
             assert abs(outcome.cycles - predicted) <= 0.03 * predicted + 4, (name, outcome.cycles, predicted)
 
 

@@ -37,6 +37,12 @@ CASES: dict[str, tuple[str, str, str, tuple[int, ...], Mapping[str, Any]]] = {
     ),
     "global average pool": ("QLinearGlobalAveragePool", MS, "x xs xz ps yz", IMAGE, {}),
     "global average pool, channels last": ("QLinearGlobalAveragePool", MS, "x xs xz ps yz", IMAGE, {"channels_last": 1}),
+    # Many exact ties: these operators sum integers, and ties go to even.
+    "global average pool, ties": ("QLinearGlobalAveragePool", MS, "x xs xz xs xz", (1, 600, 4, 4), {}),
+    "global average pool, ties, channels last": (
+        "QLinearGlobalAveragePool", MS, "x xs xz xs xz", (1, 4, 4, 600), {"channels_last": 1},
+    ),
+    "average pool of an image, ties": ("QLinearAveragePool", MS, "x xs xz xs xz", (1, 600, 4, 4), {"kernel_shape": [4, 4]}),
     "concat": ("QLinearConcat", MS, "ys yz x xs xz c cs cz", IMAGE, {"axis": 1}),
     "sigmoid": ("QLinearSigmoid", MS, "x xs xz us uz", IMAGE, {}),
     "leaky relu": ("QLinearLeakyRelu", MS, "x xs xz ys yz", IMAGE, {"alpha": 0.3}),

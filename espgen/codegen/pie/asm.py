@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from espgen.codegen.pie.instruction import Instruction, Label, Operand, load_immediate
-from espgen.codegen.pie.registers import RA, SP, Q, X
+from espgen.codegen.pie.registers import RA, SP, X
 from espgen.errors import EspgenError
 from espgen.target.pie_macros import MACRO_FILE_NAME
 
@@ -50,7 +50,17 @@ class Loop:
     body: list[Item] = field(default_factory=list)
 
 
-Item = Instruction | Comment | Loop
+@dataclass
+class Detour:
+    """Instructions that a forward branch skips, but for a `share` of the times."""
+
+    branch: Instruction
+    end: Label
+    share: float
+    body: list[Item] = field(default_factory=list)
+
+
+Item = Instruction | Comment | Loop | Detour
 
 
 def _instructions(items: list[Item]) -> Iterator[Instruction]:
@@ -61,6 +71,9 @@ def _instructions(items: list[Item]) -> Iterator[Instruction]:
             yield from _setup(item)
             yield from _instructions(item.body)
             yield from _tail(item)
+        elif isinstance(item, Detour):
+            yield item.branch
+            yield from _instructions(item.body)
 
 
 def _words(items: list[Item]) -> int:
@@ -171,6 +184,17 @@ class Function:
             return
         yield from self._body(self._new_loop(trips, counter, hardware=False, preset=preset or isinstance(trips, str)))
 
+    @contextmanager
+    def unless(self, mnemonic: str, *operands: X, share: float) -> Iterator[None]:
+        """Instructions that a branch skips; `share` is how often it is not taken (for the count of cycles)."""
+        self._labels += 1
+        end = Label(f".L{self.symbol}_{self._labels}_past")
+        detour = Detour(Instruction(mnemonic, (*operands, end)), end, share)
+        self._open[-1].append(detour)
+        yield from self._body(detour)
+        if _words(detour.body) * 4 > _BRANCH_REACH:
+            raise EspgenError(f"kernel generator: {_words(detour.body) * 4} bytes are too many for a branch")
+
     def _new_loop(self, trips: Trips, counter: X, *, hardware: bool, preset: bool) -> Loop:
         self._labels += 1
         stem = f".L{self.symbol}_{self._labels}"
@@ -178,11 +202,11 @@ class Function:
         self._open[-1].append(loop)
         return loop
 
-    def _body(self, loop: Loop) -> Iterator[None]:
+    def _body(self, loop: Loop | Detour) -> Iterator[None]:
         self._open.append(loop.body)
         yield
         self._open.pop()
-        if not loop.hardware and any(loop.counter in i.writes for i in _instructions(loop.body)):
+        if isinstance(loop, Loop) and not loop.hardware and any(loop.counter in i.writes for i in _instructions(loop.body)):
             raise EspgenError(f"kernel generator: {loop.counter} counts a loop whose body changes it")
 
     def _finish_hardware(self, loop: Loop) -> None:
@@ -250,6 +274,8 @@ def _lines(items: list[Item], indent: str) -> list[str]:
             lines.append(f"{indent}// {item.text}")
         elif isinstance(item, Instruction):
             lines.append(_line(item, indent))
+        elif isinstance(item, Detour):
+            lines += [_line(item.branch, indent), *_lines(item.body, indent + "    "), f"{item.end}:"]
         else:
             lines += [_line(instruction, indent) for instruction in _setup(item)]
             body = _lines(item.body, indent + "    ")
@@ -272,7 +298,7 @@ def _line(instruction: Instruction, indent: str) -> str:
 class _Ready:
     """What the instruction before has loaded."""
 
-    registers: frozenset[Q | X | int | Label] = frozenset()
+    registers: frozenset[Operand] = frozenset()
     qacc: bool = False
 
 
@@ -285,6 +311,10 @@ def _count(items: list[Item], state: _Ready, trips: Mapping[str, int]) -> tuple[
         elif isinstance(item, Loop):
             cycles, state = _count_loop(item, state, trips)
             total += cycles
+        elif isinstance(item, Detour):
+            branch, state = _step(item.branch, state)
+            inside, _ = _count(item.body, state, trips)
+            total += branch + item.share * inside + (1 - item.share) * TAKEN_BRANCH_CYCLES
     return total, state
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from espgen.codegen.pie.registers import Q, X
+from espgen.codegen.pie.registers import F, Q, X
 from espgen.errors import EspgenError
 from espgen.target.isa import Instruction as TableEntry
 from espgen.target.isa import instruction_table
@@ -23,7 +23,7 @@ class Label:
         return self.name
 
 
-Operand = Q | X | int | Label
+Operand = Q | X | F | int | Label
 
 SCALAR: Mapping[str, str] = MappingProxyType(
     {
@@ -35,6 +35,10 @@ SCALAR: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("beq", "bne", "blt", "bge", "bltu", "bgeu"), "ssl"),
         **dict.fromkeys(("bnez", "beqz", "blez", "bgtz", "bltz", "bgez"), "sl"),
         **dict.fromkeys(("mv", "neg", "not", "seqz", "snez"), "ds"),
+        **dict.fromkeys(("fadd.s", "fmul.s", "fdiv.s"), "Fff"),
+        **dict.fromkeys(("fcvt.s.w", "fmv.w.x"), "Fs"),
+        **dict.fromkeys(("flt.s", "feq.s"), "dff"),
+        "fmv.s": "Ff",
         "li": "di",
         "lui": "dU",
         "j": "l",
@@ -42,8 +46,10 @@ SCALAR: Mapping[str, str] = MappingProxyType(
         "nop": "",
     }
 )
-"""RV32 instructions kernels use -> operands: d destination, s source, i/h/U immediate of 12/5/20 bits, l label."""
+"""RV32 instructions kernels use -> operands: d destination, s source (F, f: float), i/h/U immediate of 12/5/20 bits, l label."""
 
+_ROUNDING = ("fadd.s", "fmul.s", "fdiv.s", "fcvt.s.w")
+"""Instructions that name their rounding mode: to nearest, ties to even, whatever the caller's is."""
 _LOADS = ("lw", "lh", "lhu", "lb", "lbu")
 _BRANCHES = (*(name for name, form in SCALAR.items() if form.endswith("l")), "ret")
 _IMMEDIATE_RANGES = {"i": (-2048, 2047), "h": (0, 31), "U": (0, 2**20 - 1)}
@@ -105,6 +111,8 @@ class Instruction:
         shown = [str(operand) for operand in self.operands]
         if SCALAR.get(self.mnemonic) in ("dis", "sis"):
             shown = [shown[0], f"{shown[1]}({shown[2]})"]
+        if self.mnemonic in _ROUNDING:
+            shown.append("rne")
         return f"{self.mnemonic} {', '.join(shown)}".rstrip()
 
 
@@ -129,6 +137,8 @@ def _check_scalar(instruction: Instruction) -> None:
     for letter, operand in zip(form, instruction.operands, strict=True):
         if letter in "ds" and not isinstance(operand, X):
             raise _fail(instruction, f"{operand} is no integer register")
+        if letter in "Ff" and not isinstance(operand, F):
+            raise _fail(instruction, f"{operand} is no float register")
         if letter == "l" and not isinstance(operand, Label):
             raise _fail(instruction, f"{operand} is no label")
         if letter in _IMMEDIATE_RANGES:
@@ -213,13 +223,13 @@ def _roles(mnemonic: str) -> tuple[tuple[bool, bool, bool], ...]:
 def _effects(mnemonic: str, operands: tuple[Operand, ...]) -> tuple[frozenset[Operand], ...]:
     form = SCALAR.get(mnemonic)
     if form is not None:
-        slow = mnemonic in _LOADS or mnemonic in ("mul", "mulh")
-        roles = tuple((letter == "s", letter == "d", letter == "d" and slow) for letter in form)
+        slow = mnemonic in _LOADS or mnemonic in ("mul", "mulh") or mnemonic in _ROUNDING
+        roles = tuple((letter in "sf", letter in "dF", letter in "dF" and slow) for letter in form)
     else:
         roles = _roles(mnemonic)
     sets: tuple[set[Operand], ...] = (set(), set(), set())
     for operand, role in zip(operands, roles, strict=True):
-        if isinstance(operand, Q | X) and operand != X(0):
+        if isinstance(operand, Q | X | F) and operand != X(0):
             for target, member in zip(sets, role, strict=True):
                 if member:
                     target.add(operand)

@@ -1,4 +1,5 @@
 """Mean over all pixels of an int8 or int16 image: sums in vector code, one exact division per channel in scalar code.
+Where ties go the way of float32, the channels that have one are then looked for and done over (mean_ties.py).
 
 The division by a constant is a product of 32 bits and a rounding shift, or where ties need the remainder, a quotient
 rounded down and corrected. That it is exact for every sum that can occur is checked for all of them when the kernel is
@@ -19,11 +20,13 @@ import numpy.typing as npt
 from espgen import arith
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.epilogue import load_bias
+from espgen.codegen.pie.mean_ties import TieRegisters, Ties
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import A0, A1, A2, A5, SP, Pool, Q, X
 from espgen.codegen.pie.spec import PieKernel
 from espgen.codegen.pie.store import Store, allocate_step, plan_stores
 from espgen.errors import EspgenError
+from espgen.ops.float_ties import FloatTies
 
 _ONES = Q(7)
 _BIAS_BYTES = 4 * LANES
@@ -117,6 +120,7 @@ class MeanSpec:
 
     `element_bytes`: 1 for int8, 2 for int16.
     `contiguous`: every row starts where the one before ended, so that one pointer walks all of them.
+    `float_ties`: exact ties go the way of float32 with these scales.
     """
 
     rows: int
@@ -131,6 +135,7 @@ class MeanSpec:
     high: int
     contiguous: bool
     element_bytes: int = 1
+    float_ties: FloatTies | None = None
 
     @property
     def half(self) -> int:
@@ -255,19 +260,23 @@ class _Writer:
         self.constants = [pool.plain() for _ in divider.constants()]
         for register, value in zip(self.constants, divider.constants(), strict=True):
             f("li", register, value, note="constant of the division")
+        self.ties: Ties | None = None
+        if spec.float_ties is not None:
+            self.ties = self._plan_ties(spec.float_ties, pool.plain(), pool.plain())
         self.scratch = f.scratch(96)
 
     def emit(self) -> None:
         """Write the loops: one block of 16 channels after the other."""
         f, stores = self.f, self.stores
+        lanes = self.spec.lanes
         if stores.full_blocks:
             with f.repeat(stores.full_blocks, self.blocks):
-                self._block(Store(LANES, False, LANES))
+                self._block(Store(LANES, False, LANES), lanes)
                 f("addi", self.offset, self.offset, LANES)
         if stores.last is not None:
-            self._block(stores.last)
+            self._block(stores.last, self.spec.channels - stores.full_blocks * lanes)
 
-    def _block(self, store: Store) -> None:
+    def _block(self, store: Store, channels: int) -> None:
         f = self.f
         load_bias(f, self.bias, _BIAS_BYTES, None)
         f("mv", self.cursor, self.in_rows)
@@ -284,6 +293,10 @@ class _Writer:
         f("addi", self.rounded, SP, self.scratch + 64)
         with f.loop(self.spec.lanes // 2, self.counter):
             self._divide_two()
+        if self.ties is not None:
+            f("addi", self.sums, SP, self.scratch)
+            f("addi", self.rounded, SP, self.scratch + 64)
+            self.ties.emit(f, channels)
         f("addi", self.rounded, SP, self.scratch + 64)
         f("esp.vld.128.ip", Q(0), self.rounded, LANES)
         f("esp.vld.128.ip", Q(1), self.rounded, LANES)
@@ -320,6 +333,24 @@ class _Writer:
             f(f"{stem}.xp", into, self.pointer, self.step, *factors, extra=extra)
         else:
             f(f"{stem}.ip", into, self.pointer, self.spec.in_pitch, *factors, extra=extra)
+
+    def _plan_ties(self, scales: FloatTies, channel: X, rows: X) -> Ties:
+        spec, size = self.spec, self.spec.element_bytes
+        exact = Fraction(spec.ratio.numerator, spec.ratio.denominator)
+        return Ties(
+            registers=TieRegisters(
+                self.in_rows, self.offset, self.sums, self.rounded, self.cursor, self.pointer,
+                self.row, rows, self.counter, channel, tuple(self.temporaries),
+            ),
+            scales=scales,
+            ratio=arith.Ratio(exact.numerator, exact.denominator),
+            rows=1 if spec.contiguous else spec.rows,
+            pixels=spec.elements if spec.contiguous else spec.pixels,
+            in_pitch=spec.in_pitch,
+            point=spec.point,
+            bias=self.divider.offset if size == 1 else spec.zero_point,
+            element_bytes=size,
+        )  # fmt: skip
 
     def _divide_two(self) -> None:
         """The quotients of two channels."""

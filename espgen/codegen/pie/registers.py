@@ -1,4 +1,4 @@
-"""Typed registers: PIE vectors `Q(0)`..`Q(7)` and integer registers under their ABI names."""
+"""Typed registers: PIE vectors `Q(0)`..`Q(7)`, integer registers under their ABI names, and floats nobody need save."""
 
 from __future__ import annotations
 
@@ -44,6 +44,20 @@ class X:
     def callee_saved(self) -> bool:
         """Whether a function must restore it (s0..s11)."""
         return self.number in (8, 9, *range(18, 28))
+
+
+@dataclass(frozen=True)
+class F:
+    """A float register the ABI lets every function change, number 0..15: ft0..ft7, fa0..fa7."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < 16:
+            raise EspgenError(f"there is no free float register {self.number}")
+
+    def __str__(self) -> str:
+        return f"ft{self.number}" if self.number < 8 else f"fa{self.number - 8}"
 
 
 ZERO, RA, SP = X(0), X(1), X(2)
