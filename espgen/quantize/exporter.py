@@ -17,13 +17,14 @@ from espgen.ir import DType, Graph, Node
 from espgen.quantize.model import LayerQuant, QuantizedModel, TensorQuant
 
 OPSET = 17
+"""What is written wherever it knows all operators."""
 PRODUCER = "espgen"
 _TYPES = {
     DType.INT8: TensorProto.INT8, DType.UINT8: TensorProto.UINT8, DType.INT16: TensorProto.INT16,
     DType.UINT16: TensorProto.UINT16, DType.INT32: TensorProto.INT32, DType.INT64: TensorProto.INT64,
     DType.FLOAT32: TensorProto.FLOAT, DType.BOOL: TensorProto.BOOL,
 }  # fmt: skip
-# Attributes that opset 17 takes as constant inputs: operator -> (attribute, input index, element type).
+# Attributes that ONNX takes as constant inputs: operator -> (attribute, input index, element type).
 _AS_INPUT: dict[str, tuple[tuple[str, int, type], ...]] = {
     "Clip": (("min", 1, np.float32), ("max", 2, np.float32)),
     "Pad": (("pads", 1, np.int64), ("value", 2, np.float32)),
@@ -33,6 +34,8 @@ _AS_INPUT: dict[str, tuple[tuple[str, int, type], ...]] = {
     "Resize": (("roi", 1, np.float32), ("scales", 2, np.float32), ("sizes", 3, np.int64)),
     "Tile": (("repeats", 1, np.int64),),
 }
+_AXES_INPUT_FROM = 18
+"""The opset in which every reduction takes its axes as an input, as ReduceSum does before."""
 
 
 def float_model(graph: Graph, outputs: Sequence[str] | None = None, batched: bool = False) -> bytes:
@@ -73,7 +76,8 @@ class _Writer:
         self.batched = batched
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
-        self.domains = {"": OPSET}
+        self.opset = _opset(graph)
+        self.domains = {"": self.opset}
 
     def initializer(self, name: str, data: np.ndarray) -> str:
         if name not in self.initializers:
@@ -81,7 +85,7 @@ class _Writer:
         return name
 
     def node(self, node: Node, inputs: Iterable[str], outputs: Iterable[str]) -> None:
-        """Append a canonical node of the source graph in opset 17's form."""
+        """Append a canonical node of the source graph in the opset's form."""
         attrs = dict(node.attrs)
         names = list(inputs)
         if node.op in ("Reshape", "Expand"):
@@ -95,7 +99,10 @@ class _Writer:
             attrs["to"] = _TYPES[DType(attrs["to"])]
         if node.op == "Pad" and attrs.get("mode", "constant") != "constant":
             attrs.pop("value", None)
-        for attribute, index, kind in _AS_INPUT.get(node.op, ()):
+        inputs_of = _AS_INPUT.get(node.op, ())
+        if node.op.startswith("Reduce") and self.opset >= _AXES_INPUT_FROM:
+            inputs_of = _AS_INPUT["ReduceSum"]
+        for attribute, index, kind in inputs_of:
             data = attrs.pop(attribute, None)
             if data is None or (attribute == "roi" and not len(data)):
                 continue
@@ -103,7 +110,7 @@ class _Writer:
             names[index] = self.initializer(f"{node.name}.{attribute}", np.asarray(data, kind))
         while names and not names[-1]:
             names.pop()
-        known = _schema(node).attributes
+        known = onnx.defs.get_schema(node.op, self.opset).attributes
         plain = {key: _attribute(value) for key, value in attrs.items() if value is not None and key in known}
         self.nodes.append(helper.make_node(node.op, names, list(outputs), name=node.name, **plain))
 
@@ -124,7 +131,8 @@ class _Writer:
             [data for name, data in self.initializers.items() if name in used],
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.domains.items()]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name=PRODUCER)
+        ir_version = max(8, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
+        return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name=PRODUCER)
 
     def _info(self, name: str) -> onnx.ValueInfoProto:
         value = self.graph.value(name)
@@ -257,15 +265,22 @@ class _QdqWriter(_Writer):
         return target
 
 
-def _schema(node: Node) -> onnx.defs.OpSchema:
-    """What opset 17 says of the operator; canonical nodes may carry attributes of later ones, at their defaults."""
-    try:
-        return onnx.defs.get_schema(node.op, OPSET)
-    except onnx.defs.SchemaError:
-        raise EspgenError(
-            f"operator {node.op} does not exist in opset {OPSET}", node=node.name, place="quantizer",
-            hint="export the model with an older opset, so that it is made of simpler operators",
-        ) from None  # fmt: skip
+def _opset(graph: Graph) -> int:
+    """The first opset from OPSET on that knows every operator: Mish and Gelu came later, and others after them."""
+    return max((_first_opset(node) for node in graph.nodes), default=OPSET)
+
+
+def _first_opset(node: Node) -> int:
+    for version in range(OPSET, onnx.defs.onnx_opset_version() + 1):
+        try:
+            onnx.defs.get_schema(node.op, version)
+        except onnx.defs.SchemaError:
+            continue
+        return version
+    raise EspgenError(
+        f"operator {node.op} is in no opset from {OPSET} on", node=node.name, place="quantizer",
+        hint="replace it by operators that ONNX defines",
+    )  # fmt: skip
 
 
 def _attribute(value: Any) -> Any:

@@ -56,7 +56,7 @@ class TensorQuant:
 
     def integers(self, real: np.ndarray) -> np.ndarray:
         """Integers of float array `real` (int8 or int16), ties to even as in ONNX QuantizeLinear."""
-        scaled = np.rint(np.asarray(real, np.float32) / np.float32(self.scale))
+        scaled = np.asarray(np.rint(np.asarray(real, np.float32) / np.float32(self.scale)))  # numpy makes scalars of rank 0
         scaled += np.float32(self.zero_point)
         np.clip(scaled, self.low, self.high, out=scaled)
         return np.asarray(scaled.astype(np.int8 if self.bits == 8 else np.int16))

@@ -46,7 +46,7 @@ def check_quantizable(graph: Graph) -> None:
     if quantized:
         raise EspgenError(
             "the model is quantized already", node=quantized[0].name,
-            hint="give the float model, or convert this one with `espgen quantize --from-qdq`",
+            hint="give the float model, or convert this one with `espgen convert`",
         )  # fmt: skip
     if not graph.nodes:
         raise EspgenError("the model holds no operators", place=graph.name)
