@@ -12,9 +12,13 @@ import numpy as np
 from espgen import arith
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams, Value
+from espgen.ops.float_ties import FloatTies
 
 _FORMAT = 1
-_CLASSES = {kind.__name__: kind for kind in (arith.Shift, arith.Scale, arith.WideScale, arith.Ratio, arith.Weights)}
+_CLASSES = {
+    kind.__name__: kind for kind in (arith.Shift, arith.Scale, arith.WideScale, arith.Ratio, arith.Weights, FloatTies)
+}
+"""Classes of nodes' attributes."""
 
 
 def save(graph: Graph) -> bytes:
