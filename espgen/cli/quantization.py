@@ -43,8 +43,17 @@ _PIXELS: tuple[Option, ...] = (
 )  # fmt: skip
 """How samples are read and turned into inputs."""
 
-_METHODS: tuple[Option, ...] = (
+_CONVERSION: tuple[Option, ...] = (
     click.option("--scheme", type=click.Choice(["shift", "esp-dl", "affine"]), help="Which scales are allowed.  [shift]"),
+    click.option("--correction", type=click.Choice(["auto", "float", "own", "none"]), help="Bias correction.  [auto]"),
+    click.option("--rounding", type=click.Choice(["descent", "nearest"]), help="How weights are rounded.  [descent]"),
+    click.option("--fuse/--no-fuse", default=None, help="Fold BatchNormalization and the like first.  [fuse]"),
+    click.option("--seed", type=int, metavar="N", help="Seed of everything random.  [0]"),
+)  # fmt: skip
+"""What applies to a network that has its grids already, too."""
+
+_METHODS: tuple[Option, ...] = (
+    *_CONVERSION,
     click.option("--recipe", type=click.Choice(["minmax", "default", "auto"]),
                  help="Fast, thorough, or the best combination found within --budget.  [default]"),
     click.option("--budget", type=click.FloatRange(min=0.0), metavar="SECONDS", help="Time of --recipe auto.  [600]"),
@@ -57,15 +66,11 @@ _METHODS: tuple[Option, ...] = (
     click.option("--hist-percent", type=click.FloatRange(0.5, 1.0), metavar="F", help="For --observer hist.  [0.99999]"),
     click.option("--upsample-bins", type=click.IntRange(min=1), metavar="N", help="For --observer hist.  [64]"),
     click.option("--equalize", metavar="auto|off|0..1", help="Cross-layer equalization and its exponent.  [auto]"),
-    click.option("--correction", type=click.Choice(["auto", "float", "own", "none"]), help="Bias correction.  [auto]"),
-    click.option("--rounding", type=click.Choice(["descent", "nearest"]), help="How weights are rounded.  [descent]"),
     click.option("--split", type=click.FloatRange(0.0, 1.0), metavar="SHARE",
                  help="Share of a tensor's channels that may be split where they are outliers.  [0]"),
     click.option("--margin", type=click.FloatRange(min=1.0), metavar="F", help="Factor on the range of logits.  [1.15]"),
-    click.option("--fuse/--no-fuse", default=None, help="Fold BatchNormalization and the like first.  [fuse]"),
     click.option("--fuse-pair", "fuse_list", multiple=True, nargs=2, metavar="CONV BN",
                  help="Fold this pair only; may be repeated."),
-    click.option("--seed", type=int, metavar="N", help="Seed of everything random.  [0]"),
 )  # fmt: skip
 """What the quantizer is told about schemes, ranges and methods: fields of QuantizeOptions."""
 
@@ -75,6 +80,8 @@ _WORKERS: tuple[Option, ...] = (
     click.option("--dask", metavar="ADDRESS", help="Run them on this Dask cluster."),
 )
 """Who does the work."""
+
+_EVALUATION = click.option("--evaluation", metavar="SOURCE", help="Labelled data to judge by, in the forms of --data.  [--data]")
 
 _RECORD = click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="F.json",
                        help="Every scale and zero point.  [OUT.json]")  # fmt: skip
@@ -105,7 +112,7 @@ def _options(given: dict[str, Any], **more: Any) -> QuantizeOptions:
 
     known = {field.name for field in fields(QuantizeOptions)}
     chosen = {name: value for name, value in {**given, **more}.items() if value is not None and name in known}
-    chosen["fuse_list"] = list(given["fuse_list"]) or None
+    chosen["fuse_list"] = list(given.get("fuse_list", ())) or None
     return QuantizeOptions(**chosen)
 
 
@@ -117,19 +124,29 @@ def _options(given: dict[str, Any], **more: Any) -> QuantizeOptions:
 @_with(_PIXELS)
 @_with(_METHODS)
 @click.option("--max-drop", type=click.FloatRange(min=0.0), metavar="POINTS",
-              help="Make the fewest layers int16 that keep the loss of top-1 below this (needs labels).")  # fmt: skip
+              help="Make layers int16 for the fewest cycles that keep the loss of top-1 below this (needs labels).")  # fmt: skip
+@_EVALUATION
+@click.option("--cost", type=click.Choice(["simulator", "macs"]),
+              help="What --max-drop weighs layers by: cycles in the simulator, or multiply-accumulates.  "
+                   "[simulator, or macs where it cannot run]")  # fmt: skip
 @_with(_WORKERS)
 @click.option("--no-layerwise", is_flag=True, help="Leave the error of each layer alone out of the analysis.")
 @_RECORD
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="F.html",
               help="Also write the error analysis as a page with plots.")  # fmt: skip
+@click.option("--amct-record", "amct_record_path", type=click.Path(dir_okay=False, path_type=Path), metavar="F.txt",
+              help="Also write the scales as AMCT's text record.")  # fmt: skip
 @shape_option
 @output_options
 def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, **given: Any) -> None:
     """Quantize a float model: QDQ ONNX out, with an error table."""
+    from espgen.cycles import Measurement
     from espgen.quantize import commands
     from espgen.report import text
 
+    if given["max_drop"] is None and (given["cost"] or given["evaluation"]):
+        raise click.UsageError("--cost and --evaluation belong to --max-drop")
+    measurement = Measurement()
     result = commands.quantize(
         model,
         data,
@@ -138,6 +155,11 @@ def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, *
         preprocess=_preprocess(given),
         record_path=given["record"],
         report=given["report"],
+        amct_record_path=given["amct_record_path"],
+        evaluation=given["evaluation"],
+        measure=None if given["cost"] == "macs" or given["max_drop"] is None else measurement,
+        measured_at=measurement.place,
+        insist=given["cost"] == "simulator",
         progress=progress(as_json),
     )
     show(result, text.quantization, as_json)
@@ -148,45 +170,71 @@ def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, *
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
               help="Folder of the models, the final configuration, the ranking and the history.")  # fmt: skip
 @_DATA
-@click.option("--evaluation", metavar="SOURCE", help="Labelled data to judge by, in the forms of --data.  [--data]")
-@click.option("--max-drop", type=click.FloatRange(min=0.0), required=True, metavar="POINTS", help="Largest loss of top-1.")
-@click.option("--strategy", type=click.Choice(["binary", "greedy"]), default="binary", show_default=True,
-              help="How the layers to roll back are searched.")  # fmt: skip
-@click.option("--sensitivity", type=click.Choice(["cosine", "noise"]), default="cosine", show_default=True,
-              help="What layers are ranked by.")  # fmt: skip
+@click.option("--by", type=click.Choice(["accuracy", "latency"]), default="accuracy", show_default=True,
+              help="Roll layers back until --max-drop is met, or where int8 is measured not to be faster.")  # fmt: skip
+@click.option("--max-drop", type=click.FloatRange(min=0.0), metavar="POINTS", help="Largest loss of top-1.")
+@_EVALUATION
+@click.option("--evaluator", metavar="MODULE:NAME",
+              help="Python object with evaluate(outputs) and metric_eval(original, new), instead of --max-drop.")  # fmt: skip
+@click.option("--strategy", type=click.Choice(["binary", "greedy"]), help="How the layers to roll back are searched.  [binary]")
+@click.option("--sensitivity", type=click.Choice(["cosine", "noise"]), help="What layers are ranked by.  [cosine]")
+@click.option("--port", metavar="DEV",
+              help="Measure on the board at this serial port (flashed with idf.py) instead of in the simulator.")  # fmt: skip
 @_with(_PIXELS)
 @_with(_METHODS)
+@_with(_WORKERS)
 @shape_option
 @output_options
-def quantize_fallback(
-    model: Path,
-    output: Path,
-    data: str,
-    evaluation: str | None,
-    max_drop: float,
-    strategy: str,
-    sensitivity: str,
-    as_json: bool,
-    debug: bool,
-    **given: Any,
-) -> None:
-    """Quantize, and roll back layers until the accuracy target is met."""
-    from espgen.quantize import commands
+def quantize_fallback(model: Path, output: Path, data: str, by: str, as_json: bool, debug: bool, **given: Any) -> None:
+    """Quantize, and roll back layers: until accuracy is met, or where int8 brings no speed."""
     from espgen.report import text
 
-    result = commands.accuracy_fallback(
+    if by == "latency":
+        show(_by_latency(model, output, data, as_json, given), text.latency_fallback, as_json)
+    else:
+        show(_by_accuracy(model, output, data, as_json, given), text.fallback, as_json)
+
+
+def _by_accuracy(model: Path, output: Path, data: str, as_json: bool, given: dict[str, Any]) -> dict[str, Any]:
+    from espgen.quantize import commands
+
+    if given["port"]:
+        raise click.UsageError("--port belongs to --by latency")
+    if (given["max_drop"] is None) == (given["evaluator"] is None):
+        raise click.UsageError("--by accuracy needs one of --max-drop and --evaluator")
+    return commands.accuracy_fallback(
+        model,
+        data,
+        output,
+        _options({**given, "max_drop": None}),
+        max_drop=given["max_drop"] or 0.0,
+        preprocess=_preprocess(given),
+        evaluation=given["evaluation"],
+        strategy=given["strategy"] or "binary",
+        sensitivity=given["sensitivity"] or "cosine",
+        evaluator=given["evaluator"],
+        progress=progress(as_json),
+    )
+
+
+def _by_latency(model: Path, output: Path, data: str, as_json: bool, given: dict[str, Any]) -> dict[str, Any]:
+    from espgen.cycles import Measurement
+    from espgen.quantize import commands
+
+    for name in ("max_drop", "evaluation", "evaluator", "strategy", "sensitivity"):
+        if given[name] is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} belongs to --by accuracy")
+    measurement = Measurement(given["port"])
+    return commands.latency_fallback(
         model,
         data,
         output,
         _options(given),
-        max_drop=max_drop,
+        measure=measurement,
+        place=measurement.place,
         preprocess=_preprocess(given),
-        evaluation=evaluation,
-        strategy=strategy,
-        sensitivity=sensitivity,
         progress=progress(as_json),
     )
-    show(result, text.fallback, as_json)
 
 
 @click.command()
@@ -197,7 +245,7 @@ def quantize_fallback(
 @click.option("--amct-record", "amct", type=existing("file"), metavar="F.txt", help="Scales for a float model, by AMCT.")
 @click.option("--esp-ppq", type=existing("file"), metavar="F.json", help="Scales for a float model, by ESP-PPQ.")
 @_with(_PIXELS)
-@_with(_METHODS)
+@_with(_CONVERSION)
 @_RECORD
 @shape_option
 @output_options

@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 
 from espgen.ir import Graph
-from espgen.quantize import amct_record
+from espgen.quantize import amct_record, latency
 from espgen.quantize.exporter import qdq_bytes
-from espgen.quantize.fallback import Costs, Evaluator, Fallback, accuracy_fallback, as_dict, latency_fallback
-from espgen.quantize.fold import fold
+from espgen.quantize.fallback import Evaluator, Fallback, accuracy_fallback, as_dict
+from espgen.quantize.latency import Latency, Measure, latency_fallback
 from espgen.quantize.model import QuantizedModel
 from espgen.quantize.output import as_json, write_all
-from espgen.quantize.pipeline import quantize
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
 from espgen.quantize.units import is_product
 
+ACCURACY = "accuracy_based_auto_calibration"
+PERFORMANCE = "perf_based_auto_calibration"
+
 
 @dataclass(frozen=True)
 class Paths:
-    """Where AMCT's users look for results of a model called `name`, below `root`."""
+    """Where AMCT's users look for results of a model called `name`, below `root`. flow: ACCURACY or PERFORMANCE."""
 
     root: Path
     name: str
+    flow: str = ACCURACY
 
     @property
     def log(self) -> Path:
@@ -35,7 +38,7 @@ class Paths:
 
     @property
     def history(self) -> Path:
-        return self.root / "amct_log" / "accuracy_based_auto_calibration_record.json"
+        return self.root / "amct_log" / f"{self.flow}_record.json"
 
     @property
     def fake_quant(self) -> Path:
@@ -47,11 +50,11 @@ class Paths:
 
     @property
     def final_config(self) -> Path:
-        return self.root / "results" / "accuracy_based_auto_calibration_final_config.json"
+        return self.root / "results" / f"{self.flow}_final_config.json"
 
     @property
     def ranking(self) -> Path:
-        return self.root / "results" / "accuracy_based_auto_calibration_ranking_info.json"
+        return self.root / "results" / f"{self.flow}_ranking_info.json"
 
     @property
     def config(self) -> Path:
@@ -64,34 +67,79 @@ class Paths:
 
 def accuracy_based_auto_calibration(graph: Graph, calibration: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray],
                                     evaluator: Evaluator, settings: Settings, paths: Paths, strategy: str = "binary",
-                                    sensitivity: str = "cosine", progress: Progress | None = None) -> Fallback:  # fmt: skip
+                                    sensitivity: str = "cosine", progress: Progress | None = None, jobs: int = 1,
+                                    dask: str | None = None) -> Fallback:  # fmt: skip
     """accuracy_fallback, with every file AMCT writes: models, final configuration, ranking, history, record, log.
 
     Raises EspgenError, and writes nothing, where only the unquantized model meets the evaluator's target.
     """
-    result = accuracy_fallback(graph, calibration, evaluation, evaluator, settings, strategy, sensitivity, None, progress)
-    lines = [
-        f"Accuracy of original model is {result.original:.6f}",
-        f"Accuracy of global quantized model is {result.global_quantized:.6f}",
-        f"Accuracy of saved model is {result.saved:.6f}",
-        f"The generated model is stored in dir: {paths.fake_quant.parent}",
-        f"The records is stored in dir: {paths.record.parent}",
-    ]
+    result = accuracy_fallback(
+        graph, calibration, evaluation, evaluator, settings, strategy, sensitivity, progress, jobs, dask
+    )
     details = as_dict(result)
-    everything = configuration(result.fake_quant, (), settings)
+    ranking = {layer["name"]: layer for layer in details["ranking"]}
+    models = (result.fake_quant, result.deploy)
+    _write(paths, models, result.rolled_back, settings, ranking, details["history"], accuracy_lines(details, paths))
+    return result
+
+
+def perf_based_auto_calibration(graph: Graph, calibration: Mapping[str, np.ndarray], measure: Measure, settings: Settings,
+                                paths: Paths, place: str, progress: Progress | None = None) -> Latency:  # fmt: skip
+    """latency_fallback, with the files of the flow driven by accuracy; the ranking holds the cycles of every layer.
+
+    measure, place: cycles of a QDQ model by node name, and where they are measured.
+    """
+    result = latency_fallback(graph, calibration, settings, measure, progress)
+    details = latency.as_dict(result, place)
+    ranking = {layer["name"]: layer for layer in sorted(details["layers"], key=lambda layer: layer["int8"] - layer["int16"])}
+    models = (result.fake_quant, result.deploy)
+    _write(paths, models, result.rolled_back, settings, ranking, details["history"], performance_lines(details, paths))
+    return result
+
+
+def _write(paths: Paths, models: tuple[QuantizedModel, QuantizedModel], rolled_back: Sequence[str], settings: Settings,
+           ranking: Mapping[str, Any], history: Sequence[Any], lines: Sequence[str]) -> None:  # fmt: skip
+    fake_quant, deploy = models
     write_all(
         {
-            paths.fake_quant: qdq_bytes(result.fake_quant),
-            paths.deploy: qdq_bytes(result.deploy),
-            paths.final_config: as_json(configuration(result.fake_quant, result.rolled_back, settings)),
-            paths.config: as_json(everything),
-            paths.ranking: as_json({layer["name"]: layer for layer in details["ranking"]}),
-            paths.history: as_json(details["history"]),
-            paths.record: amct_record.write(amct_record.of_model(result.fake_quant)),
+            paths.fake_quant: qdq_bytes(fake_quant),
+            paths.deploy: qdq_bytes(deploy),
+            paths.final_config: as_json(configuration(fake_quant, rolled_back, settings)),
+            paths.config: as_json(configuration(fake_quant, (), settings)),
+            paths.ranking: as_json(ranking),
+            paths.history: as_json(history),
+            paths.record: amct_record.write(amct_record.of_model(fake_quant)),
             paths.log: log_text(lines),
         }
     )
-    return result
+
+
+def accuracy_lines(details: Mapping[str, Any], paths: Paths) -> list[str]:
+    """What AMCT says at the end of the flow driven by accuracy."""
+    return [
+        f"Accuracy of original model is {details['original']:.6f}",
+        f"Accuracy of global quantized model is {details['global_quantized']:.6f}",
+        f"Accuracy of saved model is {details['saved']:.6f}",
+        *_stored(paths),
+    ]
+
+
+def performance_lines(details: Mapping[str, Any], paths: Paths) -> list[str]:
+    """The same for the flow driven by latency: cycles of the network instead of accuracy."""
+    cycles = details["cycles"]
+    return [
+        f"Cycles of int16 model are {cycles['int16']:.0f} ({details['measured']})",
+        f"Cycles of global quantized model are {cycles['int8']:.0f}",
+        f"Cycles of saved model are {cycles['saved']:.0f}",
+        *_stored(paths),
+    ]
+
+
+def _stored(paths: Paths) -> list[str]:
+    return [
+        f"The generated model is stored in dir: {paths.fake_quant.parent}",
+        f"The records is stored in dir: {paths.record.parent}",
+    ]
 
 
 def configuration(model: QuantizedModel, rolled_back: Sequence[str], settings: Settings) -> dict[str, Any]:
@@ -115,18 +163,6 @@ def settings_of_configuration(content: Mapping[str, Any], settings: Settings) ->
         name for name, entry in content.items() if isinstance(entry, Mapping) and entry.get("quant_enable") is False
     }
     return settings.but(float_nodes=settings.float_nodes | disabled, fuse=bool(content.get("do_fusion", settings.fuse)))
-
-
-def perf_based_auto_calibration(graph: Graph, calibration: Mapping[str, np.ndarray], costs: Costs, settings: Settings,
-                                progress: Progress | None = None) -> tuple[QuantizedModel, tuple[str, ...]]:  # fmt: skip
-    """Quantize, but leave layers in int16 for which `costs` (cycles in int8, in int16; measured) show no gain from int8.
-
-    Returns the model and those layers.
-    """
-    folded = fold(graph, settings.fuse, settings.fuse_list)
-    names = latency_fallback([node.name for node in folded.nodes if is_product(folded, node)], costs)
-    chosen = settings.but(bits={**settings.bits, **dict.fromkeys(names, 16)})
-    return quantize(graph, calibration, chosen, progress), names
 
 
 def log_text(lines: Sequence[str]) -> str:

@@ -14,22 +14,23 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
+from espgen.quantize import amct_flow, amct_record, latency
 from espgen.quantize import data as data_module
-from espgen.quantize.amct_flow import Paths, accuracy_based_auto_calibration
 from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.data import Preprocess, Samples
-from espgen.quantize.evaluate import ModelTask, Runner, as_dicts, evaluate, shared_runner
+from espgen.quantize.evaluate import ModelTask, Runner, as_dicts, evaluate, prediction, shared_runner
 from espgen.quantize.exporter import qdq_bytes
-from espgen.quantize.fallback import Costs, Fallback, Measure, TopOne, as_dict, fewest_cycles, measured_costs
+from espgen.quantize.fallback import Evaluator, TopOne, as_dict
 from espgen.quantize.fold import FuseList, fold
 from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq
+from espgen.quantize.latency import Costs, Measure
+from espgen.quantize.mixed import Mixed, Target, fewest, recipe_settings
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.observers import ObserverOptions
-from espgen.quantize.output import as_json, write_all
-from espgen.quantize.pipeline import fidelity, split
-from espgen.quantize.probe import multiply_accumulates
+from espgen.quantize.output import as_json, check_folder, check_targets, write_all
+from espgen.quantize.pipeline import HELD_BACK, Fidelity, check_quantizable, fidelity, run_float, run_quantized, split
 from espgen.quantize.recipes import Outcome, run_recipe
 from espgen.quantize.record import record
 from espgen.quantize.runtime import Session
@@ -80,34 +81,42 @@ class QuantizeOptions:
 
 def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = QuantizeOptions(), *,
              preprocess: Preprocess | None = None, record_path: Path | None = None, report: Path | None = None,
-             costs: Costs | None = None, measure: Measure | None = None,
+             amct_record_path: Path | None = None, evaluation: str | None = None, costs: Costs | None = None,
+             measure: Measure | None = None, measured_at: str = "simulator", insist: bool = False,
              progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Quantize `model` with samples from `data` (see data.load) and write the QDQ model and its JSON record.
 
-    record_path: default `output` with .json; report: an HTML page with the error analysis; for `max_drop`, costs:
-    cycles of a node in int8 and int16, or measure: QDQ file -> cycles by node (default: in proportion to
-    multiply-accumulates). Raises EspgenError and writes nothing where anything is wrong.
+    record_path: default `output` with .json; report: an HTML page with the error analysis; amct_record_path: scales in
+    AMCT's form. For `max_drop`: evaluation: labelled samples that judge (default: `data`); costs, measure, measured_at,
+    insist: see mixed.Target. Raises EspgenError and writes nothing where anything is wrong.
     """
     start = time.monotonic()
+    record_path = record_path or output.with_suffix(".json")
+    check_targets(*(path for path in (output, record_path, report, amct_record_path) if path is not None))
     graph = load_onnx(model, shapes=options.shapes)
+    check_quantizable(graph)
     samples = data_module.load(data, graph, preprocess, options.limit)
     settings = make_settings(graph, options)
-    if costs is None and measure is not None and options.max_drop is not None:
-        costs = measured_costs(graph, samples.arrays, settings, measure)
-    outcome, fallback = _run(graph, samples, settings, options, costs, progress)
+    mixed: Mixed | None = None
+    if options.max_drop is None:
+        if evaluation is not None:
+            raise EspgenError("--evaluation belongs to --max-drop", place="usage", hint="judge a model with `espgen evaluate`")
+        outcome = run_recipe(
+            options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress
+        )
+    else:
+        judging = samples if evaluation is None else data_module.load(evaluation, graph, preprocess)
+        if judging.labels is None:
+            raise EspgenError("--max-drop needs labels", place="--data", hint="add labels `y`, or choose layers with --int16")
+        target = Target(judging.arrays, judging.labels, options.max_drop / 100.0, costs, measure, measured_at, insist)
+        mixed = fewest(graph, samples.arrays, settings, options.recipe, target, budget=options.budget, jobs=options.jobs,
+                       dask=options.dask, progress=progress)  # fmt: skip
+        outcome = mixed.outcome
     quantized = outcome.model
-    _, held_back = split(samples.arrays)
     fast = options.recipe == "minmax"
     few = {name: array[: FAST_ANALYSED if fast else ANALYSED] for name, array in samples.arrays.items()}
-    layerwise = options.layerwise and not fast
-    analysis = analyse(quantized, few, layerwise, settings.threads, progress)
-    judged = held_back if len(next(iter(held_back.values()))) else samples.arrays
-    labels = None if samples.labels is None or judged is samples.arrays else samples.labels[3::4]
-    if fast:
-        judged = {name: array[:FAST_ANALYSED] for name, array in judged.items()}
-        labels = None if labels is None else labels[:FAST_ANALYSED]
-    quality = fidelity(quantized.reference, quantized, judged, settings.threads, labels)
-    record_path = record_path or output.with_suffix(".json")
+    analysis = analyse(quantized, few, options.layerwise and not fast, settings.threads, progress)
+    quality = _quality(quantized, samples, settings.threads, fast)
     result: dict[str, Any] = {
         "model": str(output),
         "record": str(record_path),
@@ -115,6 +124,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         "recipe": options.recipe,
         "samples": len(samples),
         "fidelity": asdict(quality),
+        "prediction": first_prediction(quantized, samples.arrays, settings.threads),
         "reasons": list(outcome.reasons),
         "trials": outcome.history(),
         "int16": sorted(name for name, layer in quantized.layers.items() if layer.bits == 16),
@@ -122,39 +132,39 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         "tables": tables(analysis),
         "seconds": round(time.monotonic() - start, 2),
     }
-    if fallback is not None:
-        result["max_drop"] = {"original": fallback.original, "int8": fallback.global_quantized, "saved": fallback.saved}
-    files: dict[Path, bytes | str] = {output: qdq_bytes(quantized), record_path: as_json(_record(quantized, outcome))}
+    if mixed is not None:
+        result["max_drop"] = mixed.report
+    files: dict[Path, bytes | str] = {output: qdq_bytes(quantized), record_path: as_json(_record(graph, quantized, outcome))}
     if report is not None:
         files[report] = page(analysis, f"{Path(model).name}: quantization error")
         result["report"] = str(report)
+    if amct_record_path is not None:
+        files[amct_record_path] = amct_record.write(amct_record.of_model(quantized))
+        result["amct_record"] = str(amct_record_path)
     write_all(files)
     return result
 
 
-def _run(graph: Graph, samples: Samples, settings: Settings, options: QuantizeOptions, costs: Costs | None,
-         progress: Progress | None) -> tuple[Outcome, Fallback | None]:  # fmt: skip
-    if options.max_drop is None:
-        return (
-            run_recipe(options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress),
-            None,
-        )
-    if samples.labels is None:
-        raise EspgenError("--max-drop needs labels", place="--data", hint="add labels `y`, or choose layers with --int16")
-    start = run_recipe(options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress)
-    chosen = start.settings
-    found = fewest_cycles(graph, samples.arrays, samples.arrays, TopOne(samples.labels, options.max_drop / 100.0), chosen,
-                          costs or mac_costs(graph, options), progress)  # fmt: skip
-    shares = f"{found.original:.4f} float, {found.global_quantized:.4f} int8, {found.saved:.4f} now"
-    reason = f"int16 for {len(found.rolled_back)} layers: top-1 {shares}"
-    return Outcome(found.deploy.with_notes(reason), chosen, start.trials, (*start.reasons, reason)), found
+def _quality(model: QuantizedModel, samples: Samples, threads: int, fast: bool) -> Fidelity:
+    """Against the float network, on a quarter of the samples (few of them where speed counts)."""
+    _, judged = split(samples.arrays)
+    some = len(next(iter(judged.values()))) > 0
+    judged = judged if some else dict(samples.arrays)
+    labels = None if samples.labels is None or not some else samples.labels[HELD_BACK - 1 :: HELD_BACK]
+    if fast:
+        judged = {name: array[:FAST_ANALYSED] for name, array in judged.items()}
+        labels = None if labels is None else labels[:FAST_ANALYSED]
+    return fidelity(model.reference, model, judged, threads, labels)
 
 
-def mac_costs(graph: Graph, options: QuantizeOptions) -> Costs:
-    """Cost of a layer in proportion to its multiply-accumulates, twice that in int16: for callers without measured cycles."""
-    folded = fold(graph, options.fuse, options.fuse_list)
-    macs = {node.name: float(max(multiply_accumulates(folded, node), 1)) for node in folded.nodes}
-    return lambda name: (macs.get(name, 1.0), 2.0 * macs.get(name, 1.0))
+def first_prediction(model: QuantizedModel, data: Mapping[str, np.ndarray], threads: int = 1) -> dict[str, Any] | None:
+    """Class and probability of the first sample, original and quantized; None where the output is no vector of scores."""
+    first = {name: array[:1] for name, array in data.items()}
+    name = model.graph.outputs[0]
+    real = run_float(model.reference, first, threads)[name]
+    if real.ndim != 2 or real.shape[1] < 2:
+        return None
+    return {"original": prediction(real), "quantized": prediction(run_quantized(model, first, threads)[name])}
 
 
 def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
@@ -201,35 +211,93 @@ def _exponent(text: str) -> float | None:
     return value
 
 
-def _record(model: QuantizedModel, outcome: Outcome) -> dict[str, Any]:
+def _record(graph: Graph, model: QuantizedModel, outcome: Outcome) -> dict[str, Any]:
     settings = outcome.settings
     chosen = {
         "observer": settings.observer, "equalize": settings.equalize, "correction": settings.correction,
         "rounding": settings.rounding, "margin": settings.margin, "seed": settings.seed,
     }  # fmt: skip
-    return {**record(model), "settings": chosen, "trials": outcome.history()}
+    return {**record(model, graph), "settings": chosen, "trials": outcome.history()}
 
 
-def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOptions, *, max_drop: float,
+def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOptions, *, max_drop: float = 0.0,
                       preprocess: Preprocess | None = None, evaluation: str | None = None, strategy: str = "binary",
-                      sensitivity: str = "cosine", progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+                      sensitivity: str = "cosine", evaluator: str | None = None,
+                      progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """AMCT's accuracy-based automatic calibration: `output` is a folder that gets AMCT's files.
 
-    max_drop: percentage points of top-1; evaluation: another labelled set (default: the calibration data). Raises
-    EspgenError, writing nothing, where only the unquantized model meets the target.
+    max_drop: percentage points of top-1; evaluator: `module:name` of an object (or of a function without arguments that
+    returns one) with `evaluate` and `metric_eval` to judge by instead; evaluation: another labelled set (default: the
+    calibration data). Raises EspgenError, writing nothing, where only the unquantized model meets the target.
     """
+    paths = amct_flow.Paths(output, Path(model).stem)
+    check_folder(output)
     graph = load_onnx(model, shapes=options.shapes)
+    check_quantizable(graph)
     samples = data_module.load(data, graph, preprocess, options.limit)
     judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess)
-    if judged.labels is None:
+    if evaluator is None and judged.labels is None:
         raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
-    settings = make_settings(graph, options)
-    paths = Paths(output, Path(model).stem)
-    evaluator = TopOne(judged.labels, max_drop / 100.0)
-    result = accuracy_based_auto_calibration(
-        graph, samples.arrays, judged.arrays, evaluator, settings, paths, strategy, sensitivity, progress
+    settings = _recipe(graph, samples, options, progress)
+    judge = TopOne(_labels(judged), max_drop / 100.0) if evaluator is None else load_evaluator(evaluator)
+    result = amct_flow.accuracy_based_auto_calibration(
+        graph, samples.arrays, judged.arrays, judge, settings, paths, strategy, sensitivity, progress, options.jobs, options.dask
     )
-    return {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), **as_dict(result)}
+    details = as_dict(result)
+    log = amct_flow.accuracy_lines(details, paths)
+    return {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), "log": log, **details}
+
+
+def _recipe(graph: Graph, samples: Samples, options: QuantizeOptions, progress: Progress | None) -> Settings:
+    """The settings the recipe quantizes with."""
+    settings, arrays = make_settings(graph, options), samples.arrays
+    return recipe_settings(
+        options.recipe, graph, arrays, settings, options.budget, options.jobs, options.dask, progress
+    ).settings
+
+
+def _labels(samples: Samples) -> np.ndarray:
+    return np.zeros(0, np.int64) if samples.labels is None else samples.labels
+
+
+def load_evaluator(source: str) -> Evaluator:
+    """The evaluator `module:name` names: an object, or a function or class that makes one. Raises EspgenError."""
+    found = data_module.imported(source, "--evaluator")
+    ready = hasattr(found, "evaluate") and not isinstance(found, type)
+    made: Any = found() if callable(found) and not ready else found
+    missing = [name for name in ("evaluate", "metric_eval") if not callable(getattr(made, name, None))]
+    if missing:
+        raise EspgenError(
+            f"{source!r} has no {missing[0]}()", place="--evaluator",
+            hint="evaluate(outputs) -> number; metric_eval(original, new) -> (satisfied, loss)",
+        )  # fmt: skip
+    evaluator: Evaluator = made
+    return evaluator
+
+
+def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOptions, *, measure: Measure, place: str,
+                     preprocess: Preprocess | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+    """AMCT's performance-based automatic calibration: layers that `measure` does not find faster in int8 stay int16.
+
+    measure, place: cycles by node name of a QDQ model, and where they are measured. `output` is a folder that gets AMCT's
+    files. Needs no labels; with them, the accuracy of both models is reported. Raises EspgenError.
+    """
+    paths = amct_flow.Paths(output, Path(model).stem, amct_flow.PERFORMANCE)
+    check_folder(output)
+    graph = load_onnx(model, shapes=options.shapes)
+    check_quantizable(graph)
+    samples = data_module.load(data, graph, preprocess, options.limit)
+    settings = _recipe(graph, samples, options, progress)
+    result = amct_flow.perf_based_auto_calibration(graph, samples.arrays, measure, settings, paths, place, progress)
+    details = latency.as_dict(result, place)
+    return {
+        "fake_quant": str(paths.fake_quant),
+        "deploy": str(paths.deploy),
+        "log": amct_flow.performance_lines(details, paths),
+        "fidelity": asdict(_quality(result.deploy, samples, settings.threads, False)),
+        "prediction": first_prediction(result.deploy, samples.arrays, settings.threads),
+        **details,
+    }
 
 
 def convert(model: Path, data: str | None, output: Path, options: QuantizeOptions, *, preprocess: Preprocess | None = None,

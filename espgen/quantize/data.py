@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -150,15 +152,33 @@ def _named(arrays: dict[str, np.ndarray], graph: Graph) -> tuple[dict[str, np.nd
     return numeric, labels
 
 
-def _function(source: str, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+def imported(source: str, option: str) -> Any:
+    """What `module:name` names; modules are also looked for in the working directory. Raises EspgenError."""
     module_name, _, name = source.partition(":")
+    hint = "`module:name`, the module in this folder or on PYTHONPATH"
+    here = os.getcwd()
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)
     try:
-        function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise EspgenError(
-            f"can't import {source!r}: {error}", place="--data", hint="`module:name`, the module on PYTHONPATH"
-        ) from None
-    result: Any = function()
+        return getattr(importlib.import_module(module_name), name)
+    except Exception as error:  # the module is the user's: whatever it raises is about it
+        raise EspgenError(f"can't import {source!r}: {type(error).__name__}: {error}", place=option, hint=hint) from error
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def _function(source: str, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    function = imported(source, "--data")
+    if not callable(function):
+        raise EspgenError(f"{source!r} is no function", place="--data", hint="it returns arrays, or (arrays, labels)")
+    try:
+        result: Any = function()
+    except EspgenError:
+        raise
+    except Exception as error:
+        raise EspgenError(f"{source} fails: {type(error).__name__}: {error}", place="--data", hint="correct it") from error
     labels = None
     if isinstance(result, tuple) and len(result) == 2:
         result, labels = result

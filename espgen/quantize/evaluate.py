@@ -72,6 +72,23 @@ def accuracy(scores: np.ndarray, labels: np.ndarray | None) -> tuple[float | Non
     return float(hits[:, 0].mean()), float(hits[:, :5].any(axis=1).mean())
 
 
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Scores [samples, ...] as probabilities, float64 [samples, classes]: through a softmax where they are none already."""
+    flat = scores.reshape(len(scores), -1).astype(np.float64)
+    # Quantized probabilities of many classes need not sum to 1.
+    if flat.min() >= -1e-6 and flat.max() <= 1.01 and np.abs(flat.sum(axis=1) - 1.0).max() < 0.5:
+        return flat
+    powers = np.exp(flat - flat.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def prediction(scores: np.ndarray) -> dict[str, Any]:
+    """Class of the first sample and its probability."""
+    found = probabilities(scores[:1])[0]
+    best = int(found.argmax())
+    return {"class": best, "probability": float(found[best])}
+
+
 def integer_runner(graph: Graph, run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]], integer: Graph) -> Runner:
     """A Runner over an integer graph: quantizes inputs by the integer graph's own parameters and dequantizes outputs.
 

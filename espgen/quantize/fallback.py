@@ -1,4 +1,4 @@
-"""Which layers get more than 8 bits: driven by accuracy (AMCT's flow), by accuracy per cycle, or by latency."""
+"""Which layers get more than 8 bits, driven by accuracy: AMCT's flow."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.ir import Graph
 from espgen.quantize.analysis import single_layer
-from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.judge import Judge, judge
 from espgen.quantize.model import QuantizedModel
-from espgen.quantize.pipeline import judged_values, quantize_calibrated, run_float, run_quantized
+from espgen.quantize.pipeline import judged_values, quantize_calibrated, run_quantized
 from espgen.quantize.prepare import Calibrated, calibrate
 from espgen.quantize.runtime import graph_session
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
 from espgen.quantize.units import FIXED_RANGE, PASSIVE, split_units
-
-Costs = Callable[[str], tuple[float, float]]
-"""Node name -> (cycles in int8, cycles in higher precision)."""
-Measure = Callable[[bytes], Mapping[str, float]]
-"""QDQ model (file bytes) -> cycles by node name, such as a profile in the simulator or on a board."""
 
 
 class Evaluator(Protocol):
@@ -121,12 +116,12 @@ STRATEGIES: Mapping[str, Strategy] = {"binary": binary_search, "greedy": greedy}
 
 def accuracy_fallback(graph: Graph, calibration: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray],
                       evaluator: Evaluator, settings: Settings, strategy: str = "binary", sensitivity: str = "cosine",
-                      costs: Costs | None = None, progress: Progress | None = None) -> Fallback:  # fmt: skip
+                      progress: Progress | None = None, jobs: int = 1, dask: str | None = None) -> Fallback:  # fmt: skip
     """Quantize everything, and give back precision to the fewest layers the evaluator asks for.
 
-    Layers are ranked by sensitivity (with `costs`: by noise removed per extra cycle), rolled back from the worst on, and
-    the rest is calibrated anew each time. The accuracy that counts is the fake-quant model's, with rolled-back layers in
-    float, as AMCT has it. Raises EspgenError where only the unquantized network meets the target: no model is made.
+    Layers are ranked by sensitivity, rolled back from the worst on, and the rest is calibrated anew each time. The accuracy
+    that counts is the fake-quant model's, with rolled-back layers in float, as AMCT has it; `jobs` processes or a Dask
+    cluster share the evaluation. Raises EspgenError where only the unquantized network meets the target: no model is made.
     """
     if strategy not in STRATEGIES or sensitivity not in SENSITIVITIES:
         raise EspgenError(
@@ -134,13 +129,19 @@ def accuracy_fallback(graph: Graph, calibration: Mapping[str, np.ndarray], evalu
             hint=f"{', '.join(STRATEGIES)}; {', '.join(SENSITIVITIES)}",
         )  # fmt: skip
     calibrated = calibrate(graph, calibration, settings, progress)
-    original = evaluator.evaluate(run_float(calibrated.graph, evaluation, settings.threads))
+    with judge(evaluation, settings.threads, jobs, dask) as run:
+        return _roll_back(calibrated, calibration, evaluator, settings, strategy, sensitivity, run, progress)
+
+
+def _roll_back(calibrated: Calibrated, calibration: Mapping[str, np.ndarray], evaluator: Evaluator, settings: Settings,
+               strategy: str, sensitivity: str, run: Judge, progress: Progress | None) -> Fallback:  # fmt: skip
+    original = evaluator.evaluate(run(calibrated.graph))
     history: list[Step] = []
     models: dict[tuple[str, ...], QuantizedModel] = {}
 
     def satisfied(names: Sequence[str]) -> bool:
         model = quantize_calibrated(calibrated, calibration, settings.but(float_nodes=settings.float_nodes | set(names)))
-        metric = evaluator.evaluate(run_quantized(model, evaluation, settings.threads))
+        metric = evaluator.evaluate(run(model))
         enough, loss = evaluator.metric_eval(original, metric)
         history.append(Step(tuple(names), metric, loss, enough))
         models[tuple(names)] = model
@@ -152,7 +153,7 @@ def accuracy_fallback(graph: Graph, calibration: Mapping[str, np.ndarray], evalu
         model = models[()]
         metric = history[0].metric
         return Fallback(model, model, (), original, metric, metric, (), tuple(history))
-    ranking = rank_layers(models[()], calibrated, calibration, settings, sensitivity, costs)
+    ranking = rank_layers(models[()], calibrated, calibration, settings, sensitivity)
     order = [layer.name for layer in ranking]
     # Rolling back everything would be the unquantized network: AMCT refuses that too.
     found = STRATEGIES[strategy](order[:-1], satisfied)
@@ -168,7 +169,7 @@ def accuracy_fallback(graph: Graph, calibration: Mapping[str, np.ndarray], evalu
 
 
 def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str, np.ndarray], settings: Settings,
-                sensitivity: str, costs: Costs | None = None) -> list[Ranking]:  # fmt: skip
+                sensitivity: str) -> list[Ranking]:  # fmt: skip
     """Layers that compute, the most sensitive first: each one quantized alone, measured at the logits.
 
     Sums and the like count as layers too: in residual networks they carry the outliers.
@@ -187,59 +188,7 @@ def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str
         length = float(np.linalg.norm(real) * np.linalg.norm(noisy))
         cosine = float(real @ noisy) / length if length > 0.0 else 1.0
         found.append(Ranking(unit.name, cosine, float(((noisy - real) ** 2).sum() / max(float((real**2).sum()), 1e-30))))
-    if costs is not None:
-        extra = {layer.name: max(costs(layer.name)[1] - costs(layer.name)[0], 1.0) for layer in found}
-        return sorted(found, key=lambda layer: -layer.noise / extra[layer.name])
     return sorted(found, key=SENSITIVITIES[sensitivity])
-
-
-def fewest_cycles(graph: Graph, calibration: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray],
-                  evaluator: Evaluator, settings: Settings, costs: Costs,
-                  progress: Progress | None = None) -> Fallback:  # fmt: skip
-    """Automatic mixed precision: int16 where it removes most noise per cycle, as little of it as `evaluator` allows.
-
-    As accuracy_fallback, but int16 is what is evaluated, and layers whose roll-back turns out not to be needed are given
-    back to int8, the most expensive first.
-    """
-    calibrated = calibrate(graph, calibration, settings, progress)
-    original = evaluator.evaluate(run_float(calibrated.graph, evaluation, settings.threads))
-    history: list[Step] = []
-    models: dict[tuple[str, ...], QuantizedModel] = {}
-
-    def satisfied(names: Sequence[str]) -> bool:
-        model = quantize_calibrated(calibrated, calibration, settings.but(bits={**settings.bits, **dict.fromkeys(names, 16)}))
-        metric = evaluator.evaluate(run_quantized(model, evaluation, settings.threads))
-        enough, loss = evaluator.metric_eval(original, metric)
-        history.append(Step(tuple(names), metric, loss, enough))
-        models[tuple(names)] = model
-        if progress is not None:
-            progress("searching int16 layers", len(history), 0)
-        return enough
-
-    if satisfied(()):
-        return Fallback(models[()], models[()], (), original, history[0].metric, history[0].metric, (), tuple(history))
-    ranking = rank_layers(models[()], calibrated, calibration, settings, "noise", costs)
-    found = binary_search([layer.name for layer in ranking], satisfied)
-    if found is None:
-        reached = max(step.metric for step in history)
-        raise EspgenError(
-            f"even int16 everywhere misses the target (original {original:.4f}, reached {reached:.4f})",
-            place="--max-drop",
-            hint="no model was written: allow a larger drop",
-        )
-    names = list(found)
-    for name in sorted(found, key=lambda item: costs(item)[0] - costs(item)[1]):
-        trial = [item for item in names if item != name]
-        if tuple(trial) not in models and satisfied(trial):
-            names = trial
-    chosen = models[tuple(names)]
-    saved = next(step.metric for step in history if step.rolled_back == tuple(names))
-    return Fallback(chosen, chosen, tuple(names), original, history[0].metric, saved, tuple(ranking), tuple(history))
-
-
-def latency_fallback(names: Sequence[str], costs: Costs) -> tuple[str, ...]:
-    """Layers for which int8 is not faster than higher precision: they stay in higher precision."""
-    return tuple(name for name in names if costs(name)[0] >= costs(name)[1])
 
 
 def as_dict(result: Fallback) -> dict[str, Any]:
@@ -255,19 +204,3 @@ def as_dict(result: Fallback) -> dict[str, Any]:
             for step in result.history
         ],
     }
-
-
-def measured_costs(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings,
-                   measure: Measure) -> Costs:  # fmt: skip
-    """Costs from two measurements: the network all in int8 and all in int16, each quantized quickly.
-
-    A node that a measurement does not name (fused, or absent) costs nothing there.
-    """
-    quick = settings.but(observer="minmax", equalize=None, correction="none", rounding="nearest")
-    quick = quick.but(bits={}, float_nodes=frozenset())
-    calibrated = calibrate(graph, data, quick)
-    skipped = PASSIVE | set(FIXED_RANGE)
-    names = [unit.name for unit in split_units(calibrated.graph) if unit.node.op not in skipped]
-    narrow = measure(qdq_bytes(quantize_calibrated(calibrated, data, quick)))
-    wide = measure(qdq_bytes(quantize_calibrated(calibrated, data, quick.but(bits=dict.fromkeys(names, 16)))))
-    return lambda name: (float(narrow.get(name, 0.0)), float(wide.get(name, 0.0)))

@@ -13,6 +13,7 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams, Value, constant_value
 from espgen.quantize import amct_record
+from espgen.quantize.evaluate import probabilities
 from espgen.quantize.fold import fold
 from espgen.quantize.model import LayerQuant, QuantizedModel, Scheme, TensorQuant
 from espgen.quantize.patches import weight_matrix, weight_tensor
@@ -175,18 +176,9 @@ def probability_gap(original: np.ndarray, converted: np.ndarray) -> float:
 
     Scores that are not probabilities already go through a softmax.
     """
-    first, second = (_probabilities(scores) for scores in (original, converted))
+    first, second = (probabilities(scores) for scores in (original, converted))
     top = first.argmax(axis=1)[:, None]
     return float(np.abs(np.take_along_axis(first, top, 1) - np.take_along_axis(second, top, 1)).max())
-
-
-def _probabilities(scores: np.ndarray) -> np.ndarray:
-    flat = scores.reshape(len(scores), -1).astype(np.float64)
-    # Quantized probabilities of many classes need not sum to 1.
-    if flat.min() >= -1e-6 and flat.max() <= 1.01 and np.abs(flat.sum(axis=1) - 1.0).max() < 0.5:
-        return flat
-    powers = np.exp(flat - flat.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def layers_from_scales(graph: Graph, grids: Mapping[str, TensorQuant], scales: Mapping[str, np.ndarray],

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from espgen.ir import Graph
 from espgen.quantize.model import QuantizedModel, TensorQuant
-from espgen.quantize.units import is_product
+from espgen.quantize.units import is_product, split_units
 
 FORMAT = "espgen-quantization-1"
 
 
-def record(model: QuantizedModel) -> dict[str, Any]:
-    """Plain dict: activations by value name, layers by node name (weight scales, shifts, bits), notes."""
+def record(model: QuantizedModel, original: Graph | None = None) -> dict[str, Any]:
+    """Plain dict: activations by value name, layers by node name (weight scales, shifts, bits), notes.
+
+    With the `original` float graph each layer lists the nodes it stands for ("nodes": AMCT's fused json).
+    """
     graph = model.graph
+    fused = {} if original is None else fused_nodes(original, model.reference)
     layers: dict[str, Any] = {}
     for node in graph.nodes:
         layer = model.layers.get(node.name)
@@ -27,6 +32,8 @@ def record(model: QuantizedModel) -> dict[str, Any]:
             "input_scale": layer.input_scale,
             "weight_scale": [float(scale) for scale in layer.scale],
         }
+        if node.name in fused:
+            entry["nodes"] = list(fused[node.name])
         if output is not None:
             exact = [layer.input_scale * float(scale) / output.scale for scale in layer.scale]
             shifts = [-math.log2(ratio) for ratio in exact]
@@ -43,6 +50,27 @@ def record(model: QuantizedModel) -> dict[str, Any]:
         "layers": layers,
         "notes": list(model.notes),
     }
+
+
+def fused_nodes(original: Graph, folded: Graph) -> dict[str, tuple[str, ...]]:
+    """Product of the folded graph -> nodes of the original graph that it and its activation stand for, in order."""
+    consumers = original.consumers()
+    kept = {node.name for node in folded.nodes}
+    bounds = {unit.name: unit.bound.name for unit in split_units(folded) if unit.bound is not None}
+    found: dict[str, tuple[str, ...]] = {}
+    for node in original.nodes:
+        if node.name not in kept or not is_product(original, node):
+            continue
+        names, last = [node.name], node
+        while len(readers := consumers.get(last.outputs[0], [])) == 1:
+            last = readers[0]
+            if last.name in kept and last.name != bounds.get(node.name):
+                break
+            names.append(last.name)
+            if last.name == bounds.get(node.name):
+                break
+        found[node.name] = tuple(names)
+    return found
 
 
 def tensor_entry(quant: TensorQuant) -> dict[str, Any]:

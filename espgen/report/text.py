@@ -75,28 +75,52 @@ def diagnosis(result: Result) -> str:
 
 
 def quantization(result: Result) -> str:
-    """The error tables, what was chosen and why, fidelity on held-back samples."""
-    fidelity = result["fidelity"]
+    """The error tables, what was chosen and why, and how near the model is to the float one."""
     lines = [result["tables"].rstrip(), "", *result["reasons"]]
     if result["int16"]:
         lines.append(f"int16 layers: {', '.join(result['int16'])}")
-    lines.append(
-        f"held-back samples: error {100 * fidelity['error']:.3f} %, top-1 agreement {100 * fidelity['agreement']:.2f} %"
-    )
+    lines += _against_float(result)
+    written = f"{result['model']} and {result['record']} written in {result['seconds']:.1f} s"
+    return "\n".join([*lines, f"{written} ({result['scheme']}, recipe {result['recipe']}, {result['samples']} samples)"])
+
+
+def _against_float(result: Result) -> list[str]:
+    """Error, agreement, top-1 and the first prediction of a quantized model beside its float original."""
+    fidelity, first = result["fidelity"], result.get("prediction")
+    error, agreement = 100 * fidelity["error"], 100 * fidelity["agreement"]
+    lines = [f"on a quarter of the samples: error {error:.3f} %, top-1 agreement {agreement:.2f} %"]
     if fidelity.get("accuracy") is not None:
         was, now = 100 * fidelity["float_accuracy"], 100 * fidelity["accuracy"]
         lines.append(f"top-1: float {was:.2f} %, quantized {now:.2f} %")
-    written = f"{result['model']} and {result['record']} written in {result['seconds']:.1f} s"
-    return "\n".join([*lines, f"{written} ({result['scheme']}, recipe {result['recipe']}, {result['samples']} samples)"])
+    return lines + predictions(first)
+
+
+def predictions(first: Mapping[str, Any] | None) -> list[str]:
+    """Class and probability of the first sample by both models."""
+    if first is None:
+        return []
+    shown = (f"{kind} class {value['class']}, probability {value['probability']:.3f}" for kind, value in first.items())
+    return [f"first sample: {'; '.join(shown)}"]
 
 
 def fallback(result: Result) -> str:
     """The metric before and after, and which layers were rolled back."""
     lines = [
-        f"metric: original {result['original']:.4f}, quantized {result['global_quantized']:.4f}, saved {result['saved']:.4f}",
+        *result["log"],
         f"rolled back: {', '.join(result['rolled_back']) or 'nothing'} ({len(result['history'])} configurations evaluated)",
     ]
     return "\n".join([*lines, f"{result['fake_quant']} and {result['deploy']} written"])
+
+
+def latency_fallback(result: Result) -> str:
+    """Cycles of every layer in both widths, and which layers stay wide."""
+    rows = [
+        (layer["name"], int(layer["int8"]), int(layer["int16"]), "int16" if layer["rolled_back"] else "int8")
+        for layer in result["layers"]
+    ]
+    lines = [*table(("layer", "int8 cycles", "int16 cycles", "kept"), rows), "", *result["log"]]
+    lines.append(f"rolled back: {', '.join(result['rolled_back']) or 'nothing: int8 is faster everywhere'}")
+    return "\n".join([*lines, *_against_float(result), f"{result['fake_quant']} and {result['deploy']} written"])
 
 
 def conversion(result: Result) -> str:
@@ -106,6 +130,7 @@ def conversion(result: Result) -> str:
     if fidelity and not lines:
         error, agreement = 100 * fidelity["error"], 100 * fidelity["agreement"]
         lines.append(f"against the original: error {error:.3f} %, top-1 agreement {agreement:.2f} %")
+    lines += predictions(result.get("prediction"))
     written = f"{result['model']} and {result['record']} written"
     return "\n".join([*lines, f"{written} ({result['scheme']}, {result['layers']} layers)"])
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
+from espgen.ir import Graph
 from espgen.ir.layout import to_layout
 from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.imports import strip_qdq
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import quantize
 from espgen.quantize.record import record
@@ -26,31 +25,43 @@ from tests.e2e.layer_oracle import LayerOracle
 DATA = os.environ.get("ESPGEN_DATA")
 SMALL, LARGE = ("kws", "resnet8"), ("mobilenet_v2", "mobilenet_v2_outliers")
 MOST_DIFFERENT = 0.005
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "quantizer.py"
 
 pytestmark = pytest.mark.skipif(not DATA, reason="ESPGEN_DATA is not set")
 
 
-def _benchmark() -> ModuleType:
-    found = importlib.util.spec_from_file_location("quantizer_benchmark", BENCHMARK)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+def _network(name: str) -> tuple[Graph, np.ndarray]:
+    """A float network and inputs for it, float32 [samples, ...] in an order of their own."""
+    folder = Path(str(DATA))
+    if name == "kws":
+        graph = load_onnx(folder / "kws" / "kws_dscnn_float_bn.onnx")
+        x = ((np.load(folder / "kws" / "kws01_500.npz")["x_int8"].astype(np.float32) - 83) * np.float32(0.5847029))[:, None]
+    elif name == "resnet8":
+        graph = load_onnx(folder / "ic" / "resnet8_float_bn.onnx")
+        x = np.load(folder / "ic" / "cifar10_500.npz")["x_uint8_nhwc"].transpose(0, 3, 1, 2).astype(np.float32)
+    else:
+        image = pytest.importorskip("PIL.Image", reason="needs the extra quantize")
+        files = sorted((folder / "imagenet" / "jpeg").glob("*.jpg"))[::6]
+        pixels = np.stack([np.asarray(image.open(file).convert("RGB")) for file in files])
+        x = pixels.transpose(0, 3, 1, 2).astype(np.float32)
+        if name == "mobilenet_v2":
+            graph, x = load_onnx(folder / "mobilenet" / "mobilenet_v2_1.0_224_float.onnx"), (x - 128) / 128
+        else:  # the network with activation outliers: ESP-DL's, its int8 weights dequantized
+            graph = strip_qdq(load_onnx(folder / "mobilenet" / "espdl_mobilenetv2_p4_qdq.onnx")).graph
+            mean, std = (np.array(c, np.float32).reshape(1, 3, 1, 1) for c in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+            x = (x / 255 - mean) / std
+    return graph, np.ascontiguousarray(x[np.random.default_rng(7).permutation(len(x))], np.float32)
 
 
 def _quantized(name: str, scheme: Scheme, mixed: bool) -> tuple[QuantizedModel, np.ndarray]:
-    """The network on few samples (ranges as seen, means corrected), and the test samples. `mixed`: every third layer int16."""
-    case = _benchmark().CASES[name](Path(str(DATA)), 0)
-    graph = case.graph
+    """The network on few samples (ranges as seen, means corrected), and other samples. `mixed`: every third layer int16."""
+    graph, x = _network(name)
     layers = [node.name for node in graph.nodes if is_product(graph, node) or node.op in ("Add", "GlobalAveragePool")]
     settings = Settings(
         scheme=scheme, observer="minmax", correction="float", rounding="nearest", threads=1,
         bits=dict.fromkeys(layers[1::3], 16) if mixed else {},
     )  # fmt: skip
     count = 32 if name in SMALL else 8
-    return quantize(graph, {graph.inputs[0]: case.calibration[:count]}, settings), case.test
+    return quantize(graph, {graph.inputs[0]: x[:count]}, settings), x[count:]
 
 
 def layer_differences(model: QuantizedModel, data: np.ndarray, folder: Path) -> dict[str, tuple[int, float]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from espgen import cli, evaluation
+from espgen.cycles import Measurement
 from espgen.errors import EspgenError
 from espgen.quantize import commands
 from espgen.quantize.commands import QuantizeOptions
@@ -29,7 +30,17 @@ ROWS = [
 
 FALLBACK = {
     "original": 0.9, "global_quantized": 0.8, "saved": 0.89, "rolled_back": ["stem"], "ranking": [], "history": [{}, {}],
-    "fake_quant": "out/fake.onnx", "deploy": "out/deploy.onnx",
+    "fake_quant": "out/fake.onnx", "deploy": "out/deploy.onnx", "log": ["Accuracy of saved model is 0.890000"],
+}  # fmt: skip
+LATENCY = {
+    "measured": "simulator", "cycles": {"int8": 30.0, "int16": 60.0, "saved": 29.0}, "rolled_back": ["head"], "history": [],
+    "layers": [
+        {"name": "stem", "int8": 20.0, "int16": 50.0, "rolled_back": False},
+        {"name": "head", "int8": 10.0, "int16": 9.0, "rolled_back": True},
+    ],
+    "fake_quant": "out/fake.onnx", "deploy": "out/deploy.onnx", "log": ["Cycles of saved model are 29"],
+    "fidelity": {"error": 0.0123, "agreement": 0.75},
+    "prediction": {"original": {"class": 3, "probability": 0.75}, "quantized": {"class": 3, "probability": 0.7}},
 }  # fmt: skip
 CONVERTED = {
     "model": "c.onnx", "record": "c.json", "scheme": "shift", "layers": 7, "notes": [], "probability_gap": 0.01,
@@ -50,6 +61,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[s
 
     monkeypatch.setattr(commands, "quantize", stand_in(QUANTIZED))
     monkeypatch.setattr(commands, "accuracy_fallback", stand_in(FALLBACK))
+    monkeypatch.setattr(commands, "latency_fallback", stand_in(LATENCY))
     monkeypatch.setattr(commands, "convert", stand_in(CONVERTED))
     monkeypatch.setattr(evaluation, "run", stand_in({"samples": 8, "rows": ROWS}))
     return seen
@@ -85,14 +97,15 @@ def test_every_option_reaches_the_quantizer(calls: list[Any], model: Path) -> No
     options = (
         "--scheme esp-dl --recipe auto --observer kl --percentile 0.99 --hist-percent 0.999 --upsample-bins 16 "
         "--equalize 0.5 --correction own --rounding nearest --margin 1.5 --int16 a* --int16 b --skip se --skip-as float "
-        "--no-fuse --fuse-pair conv bn --max-drop 0.5 --budget 30 --jobs 2 --dask tcp://h:1 --threads 3 --seed 7 "
-        "--limit 9 --no-layerwise --shape n=4 --record r.json --report r.html"
+        "--no-fuse --fuse-pair conv bn --max-drop 0.5 --amct-record scales.txt --budget 30 --jobs 2 --dask tcp://h:1 "
+        "--threads 3 --seed 7 --limit 9 --no-layerwise --shape n=4 --record r.json --report r.html"
     )
     assert run("quantize", model, "--data", "module:name", "-o", "q.onnx", *options.split()) == 0
     positional, named = calls[0]
     assert positional[1] == "module:name"
     assert positional[3] == given
     assert (named["record_path"], named["report"]) == (Path("r.json"), Path("r.html"))
+    assert named["amct_record_path"] == Path("scales.txt")
 
 
 def test_preprocessing_is_made_of_what_is_given(calls: list[Any], model: Path) -> None:
@@ -135,16 +148,60 @@ def test_fallback_passes_its_target_and_prints_what_it_rolled_back(
     calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out") == 2
+    assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out", "--max-drop", 1, "--port", "/dev/ttyACM0") == 2
     how = ["--max-drop", 0.5, "--evaluation", "e.npz", "--strategy", "greedy", "--sensitivity", "noise", "--skip", "se"]
-    assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out", *how) == 0
+    assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out", *how, "--jobs", 2) == 0
     ((positional, named),) = calls
-    assert positional == (model, "d.npz", Path("out"), QuantizeOptions(skip=("se",)))
+    assert positional == (model, "d.npz", Path("out"), QuantizeOptions(skip=("se",), jobs=2))
     assert (named["max_drop"], named["evaluation"], named["strategy"], named["sensitivity"]) == (
         0.5, "e.npz", "greedy", "noise",
     )  # fmt: skip
     printed = capsys.readouterr().out
-    assert "original 0.9000, quantized 0.8000, saved 0.8900" in printed
+    assert "Accuracy of saved model is 0.890000" in printed
     assert "rolled back: stem (2 configurations" in printed
+
+
+def test_fallback_takes_an_evaluator_instead_of_a_target(calls: list[Any], model: Path) -> None:
+    assert run("quantize-fallback", model, "--data", "d", "-o", "out", "--evaluator", "my:judge", "--max-drop", 1) == 2
+    assert run("quantize-fallback", model, "--data", "d", "-o", "out", "--evaluator", "my:judge") == 0
+    assert calls[0][1]["evaluator"] == "my:judge"
+
+
+@pytest.mark.parametrize(("port", "place"), [(None, "simulator"), ("/dev/ttyACM0", "board at /dev/ttyACM0")])
+def test_fallback_by_latency_measures_in_the_simulator_or_on_a_board(
+    port: str | None, place: str, calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in (["--max-drop", 1], ["--strategy", "greedy"], ["--evaluation", "e.npz"]):
+        assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out", "--by", "latency", *wrong) == 2
+    where = ["--port", port] if port else []
+    assert run("quantize-fallback", model, "--data", "d.npz", "-o", "out", "--by", "latency", "--skip", "se", *where) == 0
+    ((positional, named),) = calls
+    assert positional == (model, "d.npz", Path("out"), QuantizeOptions(skip=("se",)))
+    assert named["measure"] == Measurement(port)
+    assert named["place"] == place
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["head", "10", "9", "int16"] for line in lines)
+    assert any(line.split() == ["stem", "20", "50", "int8"] for line in lines)
+    assert "rolled back: head" in lines
+    assert "first sample: original class 3, probability 0.750; quantized class 3, probability 0.700" in lines
+
+
+@pytest.mark.parametrize(("cost", "measured", "insist"), [(None, True, False), ("simulator", True, True), ("macs", False, False)])
+def test_layers_are_weighed_by_cycles_unless_told_otherwise(
+    cost: str | None, measured: bool, insist: bool, calls: list[Any], model: Path
+) -> None:
+    options = [*(["--cost", cost] if cost else []), "--max-drop", 1, "--evaluation", "e.npz"]
+    assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", *options) == 0
+    named = calls[0][1]
+    assert named["measure"] == (Measurement() if measured else None)
+    assert (named["insist"], named["evaluation"], named["measured_at"]) == (insist, "e.npz", "simulator")
+
+
+def test_nothing_is_measured_without_a_target(calls: list[Any], model: Path) -> None:
+    assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx") == 0
+    assert calls[0][1]["measure"] is None
+    assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", "--cost", "macs") == 2
+    assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", "--evaluation", "e.npz") == 2
 
 
 def test_convert_passes_its_sources(calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]) -> None:

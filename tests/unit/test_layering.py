@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"verify", "report"}),
     frozenset({"api"}),
     # espgen itself, whose attributes are the library's verbs, and what uses them
-    frozenset({"", "demo", "evaluation", "espgen_ext"}),
+    frozenset({"", "cycles", "demo", "evaluation", "espgen_ext"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

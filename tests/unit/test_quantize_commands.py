@@ -10,13 +10,26 @@ import numpy as np
 import pytest
 
 from espgen.errors import EspgenError
+from espgen.frontend import load_onnx
+from espgen.ir import Node
 from espgen.quantize import amct_record
-from espgen.quantize.amct_flow import perf_based_auto_calibration, settings_of_configuration
-from espgen.quantize.commands import QuantizeOptions, accuracy_fallback, convert, evaluate_models, make_settings, quantize
+from espgen.quantize.amct_flow import settings_of_configuration
+from espgen.quantize.commands import (
+    QuantizeOptions,
+    accuracy_fallback,
+    convert,
+    evaluate_models,
+    latency_fallback,
+    make_settings,
+    quantize,
+)
 from espgen.quantize.data import Preprocess, load
 from espgen.quantize.evaluate import accuracy
 from espgen.quantize.exporter import float_model
+from espgen.quantize.imports import strip_qdq
+from espgen.quantize.model import TensorQuant
 from espgen.quantize.pipeline import run_float
+from espgen.report import text
 from tests.unit.quantize_nets import HARD, images
 
 FAST = QuantizeOptions(correction="float", threads=1, layerwise=False)
@@ -211,13 +224,41 @@ def test_unreachable_target_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "amct").exists()
 
 
-def test_layers_that_gain_nothing_stay_wide() -> None:
-    graph = HARD["loud_logits"]()
-    settings = make_settings(graph, QuantizeOptions(correction="float", threads=1))
-    costs = {node.name: (2.0, 1.0 if node.op == "Gemm" else 4.0) for node in graph.nodes}
-    model, names = perf_based_auto_calibration(graph, {"input": images(16)}, lambda name: costs[name], settings)
-    assert len(names) == 1
-    assert {name for name, layer in model.layers.items() if layer.bits == 16} == set(names)
+def test_latency_fallback_writes_amct_s_files(model: Path, data: Path, tmp_path: Path) -> None:
+    def measure(stored: bytes) -> dict[str, float]:
+        wide = {node.name: grid.bits == 16 for node, grid in _outputs(stored)}
+        return {name: (1.0 if wide[name] else 1e5) if name == "Gemm_6" else 1e6 * (1 + wide[name]) for name in wide}
+
+    result = latency_fallback(model, str(data), tmp_path / "amct", FAST, measure=measure, place="a machine")
+    assert result["rolled_back"] == ["Gemm_6"]
+    assert result["cycles"]["saved"] < result["cycles"]["int8"] < result["cycles"]["int16"]
+    folder = tmp_path / "amct"
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
+        "amct_log/amct_espgen.log", "amct_log/perf_based_auto_calibration_record.json",
+        "results/net_fake_quant_model.onnx", "results/net_deploy_model.onnx",
+        "results/perf_based_auto_calibration_final_config.json", "results/perf_based_auto_calibration_ranking_info.json",
+        "tmp/config.json", "tmp/scale_offset_record.txt",
+    }  # fmt: skip
+    config = json.loads((folder / "results" / "perf_based_auto_calibration_final_config.json").read_text())
+    assert [name for name, entry in config.items() if isinstance(entry, dict) and not entry["quant_enable"]] == ["Gemm_6"]
+    ranking = json.loads((folder / "results" / "perf_based_auto_calibration_ranking_info.json").read_text())
+    assert next(iter(ranking)) != "Gemm_6"
+    assert ranking["Gemm_6"] == {"name": "Gemm_6", "int8": 1e5, "int16": 1.0, "rolled_back": True}
+    assert "Cycles of saved model are " in (folder / "amct_log" / "amct_espgen.log").read_text()
+    assert "rolled back: Gemm_6" in text.latency_fallback(result)
+
+
+def _outputs(stored: bytes) -> list[tuple[Node, TensorQuant]]:
+    """Nodes of a QDQ model with the grid of what they compute."""
+    stripped = strip_qdq(load_onnx(stored))
+    consumers = stripped.graph.consumers()
+    found = []
+    for node in stripped.graph.nodes:
+        names = (node.outputs[0], *(reader.outputs[0] for reader in consumers.get(node.outputs[0], [])))
+        grid = next((stripped.grids[name] for name in names if name in stripped.grids), None)
+        if grid is not None:
+            found.append((node, grid))
+    return found
 
 
 def test_convert_affine_to_shift_and_amct_record(model: Path, data: Path, tmp_path: Path) -> None:

@@ -16,18 +16,9 @@ from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.exporter import qdq_bytes, qdq_model
-from espgen.quantize.fallback import (
-    TopOne,
-    accuracy_fallback,
-    binary_search,
-    fewest_cycles,
-    greedy,
-    latency_fallback,
-    measured_costs,
-)
+from espgen.quantize.fallback import TopOne, accuracy_fallback, binary_search, greedy
 from espgen.quantize.fold import fold
-from espgen.quantize.imports import strip_qdq
-from espgen.quantize.model import QuantizedModel, Scheme, TensorQuant
+from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import Fidelity, fidelity, quantize, run_float, run_quantized
 from espgen.quantize.recipes import MINMAX, run_recipe
 from espgen.quantize.record import record
@@ -266,21 +257,11 @@ def test_accuracy_fallback_makes_no_model_where_only_float_will_do() -> None:
         accuracy_fallback(graph, CALIBRATION, TEST, TopOne(_labels(graph), -1.0), POOR)
 
 
-def test_mixed_precision_prefers_cheap_layers() -> None:
-    graph = HARD["outlier_channels"]()
-    costs = {node.name: (1.0, 2.0) for node in graph.nodes}
-    result = fewest_cycles(graph, CALIBRATION, TEST, TopOne(_labels(graph), 0.2), POOR, lambda name: costs[name])
-    assert result.saved >= 0.8
-    assert 0 < len(result.rolled_back) < len(result.ranking)
-
-
-def test_searches_and_latency() -> None:
+def test_searches() -> None:
     order = list("abcdefgh")
     assert binary_search(order, lambda names: len(names) >= 5) == order[:5]
     assert greedy(order, lambda names: "c" in names) == order[:3]
     assert binary_search(order, lambda names: False) is None
-    table = {"a": (2.0, 1.0), "b": (1.0, 2.0), "c": (1.0, 1.0)}
-    assert latency_fallback(list(table), lambda name: table[name]) == ("a", "c")
 
 
 def test_selection_by_name_pattern_and_block() -> None:
@@ -306,24 +287,3 @@ def test_selection_by_name_pattern_and_block() -> None:
         select(graph, ["Conf_1"])
     model = quantize(graph, {"input": images(8, (4, 8, 8))}, Settings(float_nodes=select(graph, ["se"])))
     assert set(model.layers) == {"Conv_0", "Conv_8"}
-
-
-def test_costs_are_measured_on_both_widths() -> None:
-    graph = HARD["loud_logits"]()
-    seen: list[set[int]] = []
-
-    def measure(model: bytes) -> dict[str, float]:
-        nodes = lower_to_integer(load_onnx(model)).nodes
-        seen.append({layer.bits for layer in strip_widths(model)})
-        return {node.name: 10.0 * max(seen[-1]) for node in nodes}
-
-    costs = measured_costs(graph, CALIBRATION, Settings(), measure)
-    assert seen == [{8}, {16}]
-    assert costs("Conv_0") == (80.0, 160.0)
-    assert costs("nowhere") == (0.0, 0.0)
-
-
-def strip_widths(model: bytes) -> list[TensorQuant]:
-    """Grids of the activations in front of a Softmax."""
-    grids = strip_qdq(load_onnx(model)).grids
-    return [grid for name, grid in grids.items() if name != "input" and grid.scale != 2.0**-8]
