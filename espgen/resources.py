@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+MODEL_ABI = 2
+"""espgen::kModelAbi: what a generated component tells about itself, and in which structures."""
+
 
 def templates_dir() -> Path:
     """Folder of the Jinja2 templates."""

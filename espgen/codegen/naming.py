@@ -12,7 +12,7 @@ _CPP_WORDS = frozenset(
     """alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double else
     enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not nullptr
     operator or private protected public register return short signed sizeof static struct switch template this throw true
-    try typedef typeid typename union unsigned using virtual void volatile while xor main""".split()
+    try typedef typeid typename union unsigned using virtual void volatile while xor main espgen std""".split()
 )
 _LONGEST = 48
 

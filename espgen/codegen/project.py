@@ -15,7 +15,7 @@ from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
 from espgen.errors import EspgenError, environment_error
 from espgen.interpret.store import save
-from espgen.resources import firmware_dir
+from espgen.resources import MODEL_ABI, firmware_dir
 from espgen.target.pie_macros import MACRO_FILE_NAME, macro_file
 
 MANIFEST = "espgen_component.json"
@@ -87,6 +87,7 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
     manifest = {
         "name": component.view.title,
         "identifier": model,
+        "abi": MODEL_ABI,
         "hash": component.view.digest,
         "sources": shared,
         "firmware_sources": chip_sources,

@@ -50,6 +50,7 @@ class Recipe:
     flags: tuple[str, ...]
     link_flags: tuple[str, ...]
     include_dirs: tuple[Path, ...]
+    served_model: str  # its namespace
     suffix: str = ""
 
 
@@ -61,7 +62,7 @@ def build_host(
     component = Component.load(component_dir)
     firmware = firmware_dir()
     recipe = _host_recipe(component, host_compiler(compiler, tuple(sanitize)), tuple(sanitize))
-    units = [*component.sources, *component.host_sources, *(firmware / "agent" / name for name in LIBRARY_UNITS)]
+    units = [*component.sources, *component.host_sources, *_agent(LIBRARY_UNITS)]
     if sanitize:
         units.append(firmware / "agent" / "host_worker.cpp")
     else:
@@ -80,7 +81,7 @@ def build_host_agent(
     units = [
         *component.sources,
         *component.host_sources,
-        *(firmware / "agent" / name for name in AGENT_UNITS),
+        *_agent(AGENT_UNITS),
         firmware / "boards" / "host" / "board.cpp",
     ]
     return _build(recipe, units, f"host_agent/{_safe(component.name)}", build_id=True)
@@ -126,13 +127,14 @@ def build_firmware(
             f"-Wl,-T,{folder / 'link.ld'}",
         ),
         include_dirs=(*component.include_dirs, firmware / "include", firmware, folder, folder / "include"),
+        served_model=component.namespace,
         suffix=".elf",
     )
     units = [
         *sorted(folder.glob("*.S")),
         *component.sources,
         *component.firmware_sources,
-        *(firmware / "agent" / name for name in AGENT_UNITS),
+        *_agent(AGENT_UNITS),
         *sorted(folder.glob("*.cpp")),
     ]
     image = _build(recipe, units, f"firmware/{_safe(component.name)}", build_id=True)
@@ -191,7 +193,14 @@ def _host_recipe(component: Component, compiler: Compiler, sanitize: tuple[str, 
         ),
         link_flags=link_flags,
         include_dirs=(*component.include_dirs, firmware / "include", firmware),
+        served_model=component.namespace,
     )
+
+
+def _agent(names: Sequence[str]) -> list[Path]:
+    """These units of the agent, and the one that tells them the model."""
+    firmware = firmware_dir()
+    return [*(firmware / "agent" / name for name in names), firmware / "boards" / "served_model.cpp"]
 
 
 def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = False) -> Path:
@@ -199,7 +208,8 @@ def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = Fa
     headers = digest_of_headers(recipe.include_dirs)
     sources = list(units)
     keys = [_unit_key(recipe, source, headers) for source in sources]
-    total = digest(recipe.compiler.identity, "\0".join(recipe.link_flags), headers, *keys)
+    served = (f"-DESPGEN_SERVED_MODEL={recipe.served_model}",)
+    total = digest(recipe.compiler.identity, "\0".join(recipe.link_flags), headers, *served, *keys)
 
     def make(place: Path) -> None:
         _LOG.info("compiling %s", name)
@@ -207,8 +217,8 @@ def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = Fa
 
         def compile_one(job: tuple[Path, str]) -> Path:
             source, key = job
-            # Only the board's own file reads the build id; the others' objects stay good across builds.
-            special = extra if source.name == "board.cpp" else ()
+            # Only one file each reads the build id and the model's name; the others' objects stay good across builds.
+            special = {"board.cpp": extra, "served_model.cpp": served}.get(source.name, ())
             final = digest(key, *special)
             return cached(f"objects/{final}.o", lambda out: _compile(recipe, source, special, out))
 

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from espgen.errors import EspgenError
+from espgen.resources import MODEL_ABI
 
 MANIFEST = "espgen_component.json"
 
 
 @dataclass(frozen=True)
 class Component:
-    """Name, hash of the integer graph (64 hex digits) and what is compiled how; paths are absolute."""
+    """Name, C++ namespace, hash of the integer graph (64 hex digits) and what is compiled how; paths are absolute."""
 
     path: Path
     name: str
+    namespace: str
     hash: str
     sources: tuple[Path, ...]
     firmware_sources: tuple[Path, ...]
@@ -47,9 +49,17 @@ class Component:
         name, digest = manifest.get("name"), manifest.get("hash")
         if not isinstance(name, str) or not isinstance(digest, str) or len(digest) != 64:
             raise _broken(path, "no name or no hash")
+        namespace = manifest.get("identifier")
+        if not isinstance(namespace, str) or not namespace.isidentifier() or not namespace.isascii():
+            raise _broken(path, "no identifier")
+        if manifest.get("abi") != MODEL_ABI:
+            raise EspgenError(
+                "the component was made by another version of espgen", place=str(path), hint="compile the model again"
+            )
         component = Component(
             path=folder,
             name=name,
+            namespace=namespace,
             hash=digest.lower(),
             sources=_paths(folder, manifest, "sources"),
             firmware_sources=_paths(folder, manifest, "firmware_sources"),

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from espgen.errors import EspgenError, environment_error
+from espgen.resources import MODEL_ABI
 from espgen.verify.link import DeviceRefusal, Link
 from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, parse_text, read_model_info
 from espgen.verify.protocol import MAX_DATA, PROTOCOL_VERSION, Counter, ErrorCode, RunFlag, Type
 from espgen.verify.rows import hash_rows
 
-MODEL_ABI = 1  # espgen::kModelAbi
 INPUT_ATTEMPTS = 3
 
 Progress = Callable[[int, int], None]

@@ -19,7 +19,8 @@ from typing import Protocol
 import numpy as np
 
 from espgen.errors import EspgenError, environment_error
-from espgen.verify.device import MODEL_ABI, packed_input
+from espgen.resources import MODEL_ABI
+from espgen.verify.device import packed_input
 from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, read_model_info
 
 _TENSORS, _LAYERS, _LAYER_OUTPUTS = 0, 1, 3  # EspgenHostCount

@@ -182,8 +182,8 @@ void Agent::MemoryInfo() {
 }  // namespace agent
 }  // namespace espgen
 
-extern "C" [[noreturn]] void espgen_agent_main() {
-  static espgen::agent::Agent agent(espgen_model);
+[[noreturn]] void espgen_agent_main(const espgen::Model& model) {
+  static espgen::agent::Agent agent(model);
   static uint8_t received[256];
   agent.Log("espgen agent ready");
   for (;;) agent.Receive(received, espgen::board::Read(received, sizeof received));

@@ -60,7 +60,7 @@ class Agent {
 }  // namespace agent
 }  // namespace espgen
 
-// Serves the port forever; the board calls it when it is ready.
-extern "C" [[noreturn]] void espgen_agent_main();
+// Serves the port forever with a model; the board calls it when it is ready.
+[[noreturn]] void espgen_agent_main(const espgen::Model& model);
 
 #endif  // ESPGEN_AGENT_AGENT_H_

@@ -52,7 +52,7 @@ bool Agent::InputsMatch(const Frame& request, ByteReader* reader) {
 void Agent::ReportStray(const Frame& request) {
   const Stray& stray = runner_.stray();
   Fail(request, kErrorGuard, "");
-  writer_.U16(static_cast<uint16_t>(stray.arena - espgen_arenas));
+  writer_.U16(static_cast<uint16_t>(stray.arena - model_.arenas));
   writer_.U32(stray.offset);
   writer_.U16(runner_.last_step()->layer);
   writer_.Text(stray.arena->name, kMaxText);

@@ -7,15 +7,15 @@ namespace agent {
 namespace {
 
 // Calls visit(arena, begin, end) for every run of bytes that no buffer holds during the step, until
-// it returns false. espgen_buffers is sorted by arena and offset.
+// it returns false.
 template <class Visit>
-void ForEachGap(uint32_t step, Visit visit) {
+void ForEachGap(const Model& model, uint32_t step, Visit visit) {
   uint32_t next = 0;
-  for (uint32_t index = 0; index < espgen_arena_count; ++index) {
-    const Arena& arena = espgen_arenas[index];
+  for (uint32_t index = 0; index < model.arena_count; ++index) {
+    const Arena& arena = model.arenas[index];
     uint32_t free_from = 0;
-    for (; next < espgen_buffer_count && espgen_buffers[next].arena == index; ++next) {
-      const LiveBuffer& buffer = espgen_buffers[next];
+    for (; next < model.buffer_count && model.buffers[next].arena == index; ++next) {
+      const LiveBuffer& buffer = model.buffers[next];
       if (step < buffer.first_step || step > buffer.last_step) continue;
       if (buffer.offset > free_from && !visit(arena, free_from, buffer.offset)) return;
       const uint32_t end = buffer.offset + buffer.bytes;
@@ -27,16 +27,16 @@ void ForEachGap(uint32_t step, Visit visit) {
 
 }  // namespace
 
-void FillFreeBytes(uint32_t step, uint8_t value) {
-  ForEachGap(step, [value](const Arena& arena, uint32_t begin, uint32_t end) {
+void FillFreeBytes(const Model& model, uint32_t step, uint8_t value) {
+  ForEachGap(model, step, [value](const Arena& arena, uint32_t begin, uint32_t end) {
     memset(arena.base + begin, value, end - begin);
     return true;
   });
 }
 
-bool FindStray(uint32_t step, uint8_t value, Stray* stray) {
+bool FindStray(const Model& model, uint32_t step, uint8_t value, Stray* stray) {
   bool found = false;
-  ForEachGap(step, [value, stray, &found](const Arena& arena, uint32_t begin, uint32_t end) {
+  ForEachGap(model, step, [value, stray, &found](const Arena& arena, uint32_t begin, uint32_t end) {
     const size_t at = FirstOther(arena.base + begin, end - begin, value);
     found = at != end - begin;
     if (found) *stray = {&arena, begin + static_cast<uint32_t>(at)};

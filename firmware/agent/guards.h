@@ -5,13 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "espgen/arena.h"
+#include "espgen/model.h"
 
 namespace espgen {
 namespace agent {
 
 // Overwrites these bytes with `value`, so that nothing can live on what was there.
-void FillFreeBytes(uint32_t step, uint8_t value);
+void FillFreeBytes(const Model& model, uint32_t step, uint8_t value);
 
 struct Stray {
   const Arena* arena;
@@ -19,7 +19,7 @@ struct Stray {
 };
 
 // True where one of these bytes is no longer `value`; `stray` then tells the first.
-bool FindStray(uint32_t step, uint8_t value, Stray* stray);
+bool FindStray(const Model& model, uint32_t step, uint8_t value, Stray* stray);
 
 // Index of the first byte that is not `value`; `count` where all are.
 size_t FirstOther(const uint8_t* bytes, size_t count, uint8_t value);

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "espgen/model.h"
+#include "boards/served_model.h"
 #include "host_api.h"
 #include "tensors.h"
 
@@ -55,7 +55,8 @@ uint8_t* Allocate(size_t size) {
 }
 
 const espgen::Tensor& LayerOutput(uint32_t at) {
-  return espgen_model.tensors[espgen_model.layer_outputs[at]];
+  const espgen::Model& model = espgen::ServedModel();
+  return model.tensors[model.layer_outputs[at]];
 }
 
 void Describe() {

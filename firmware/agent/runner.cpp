@@ -34,7 +34,7 @@ bool Runner::RunStep(bool hash, bool profile, bool guard) {
   const Step& step = model_.steps[next_step_];
   // Another value at every step: what one step leaves is no excuse for the next.
   const uint8_t value = static_cast<uint8_t>(0xA5u + next_step_);
-  if (guard) FillFreeBytes(next_step_, value);
+  if (guard) FillFreeBytes(model_, next_step_, value);
   const board::Counters before = board::ReadCounters();
   step.run();
   const board::Counters after = board::ReadCounters();
@@ -42,7 +42,7 @@ bool Runner::RunStep(bool hash, bool profile, bool guard) {
   Add(&total_, before, after);
   if (profile) Add(&counters_[step.layer], before, after);
   if (hash) HashOutputs(step);
-  return !guard || !FindStray(next_step_ - 1, value, &stray_);
+  return !guard || !FindStray(model_, next_step_ - 1, value, &stray_);
 }
 
 void Runner::HashOutputs(const Step& step) {

@@ -33,7 +33,11 @@ STRICT = (
 INCLUDES = (f"-I{FIRMWARE / 'include'}", f"-I{FIRMWARE}")
 AGENT = sorted(path for path in (FIRMWARE / "agent").glob("*.cpp") if not path.name.startswith("host_"))
 SIMULATOR = sorted((FIRMWARE / "boards" / "simulator").glob("*.cpp"))
-HOST = [*sorted((FIRMWARE / "agent").glob("host_*.cpp")), FIRMWARE / "boards" / "host" / "board.cpp"]
+HOST = [
+    *sorted((FIRMWARE / "agent").glob("host_*.cpp")),
+    FIRMWARE / "boards" / "served_model.cpp",
+    FIRMWARE / "boards" / "host" / "board.cpp",
+]
 ESP32P4 = sorted((FIRMWARE / "boards" / "esp32p4").glob("*.cpp"))
 CONSOLES = {"uart": (), "usb": ("-DSTUB_CONSOLE_USB",)}
 
@@ -51,7 +55,7 @@ def compile_all(compiler: Compiler, sources: list[Path], flags: tuple[str, ...],
 
 @pytest.mark.parametrize("compiler", host_compilers(), ids=lambda compiler: compiler.name)
 def test_agent_and_host_files_have_no_warning(compiler: Compiler, tmp_path: Path) -> None:
-    compile_all(compiler, AGENT + HOST, ("-DESPGEN_HOST=1",), tmp_path)
+    compile_all(compiler, AGENT + HOST, ("-DESPGEN_HOST=1", "-DESPGEN_SERVED_MODEL=toy"), tmp_path)
 
 
 @pytest.mark.parametrize("compiler", firmware_compilers(), ids=lambda compiler: compiler.name)
@@ -66,7 +70,7 @@ def test_the_esp32p4_board_compiles_against_the_documented_signatures(
     compiler: Compiler, console: str, tmp_path: Path
 ) -> None:
     flags = (*CONSOLES[console], "-DESP_PLATFORM=1", f"-isystem{STUBS}")
-    compile_all(compiler, ESP32P4, flags, tmp_path)
+    compile_all(compiler, [*ESP32P4, TOY / "src" / "toy.cpp"], flags, tmp_path)
 
 
 def test_firmware_uses_no_heap_and_no_library_of_cpp() -> None:

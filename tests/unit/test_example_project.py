@@ -25,8 +25,9 @@ def test_the_project_names_the_component_beside_it(tmp_path: Path) -> None:
     top = (project / "CMakeLists.txt").read_text()
     assert 'set(EXTRA_COMPONENT_DIRS "${CMAKE_CURRENT_LIST_DIR}/../digits_model")' in top
     assert "project(digits_example)" in top
-    for user in ("main", AGENT):
-        assert "digits_model" in (project / user / "CMakeLists.txt").read_text()
+    assert "digits_model" in (project / "main" / "CMakeLists.txt").read_text()
+    assert "digits" not in (project / AGENT / "CMakeLists.txt").read_text()  # the agent serves any model
+    assert "espgen_board_serve(digits::kModel);" in (project / "main" / "main.cpp").read_text()
     assert "digits::run();" in (project / "main" / "main.cpp").read_text()
     assert set(OWN) <= {path.relative_to(project).as_posix() for path in project.rglob("*")}
 
@@ -90,9 +91,13 @@ def test_the_application_compiles_against_the_documented_signatures(tmp_path: Pa
     project = write_example_project(component(tmp_path / "digits"), tmp_path / "application")
     stubs = tmp_path / "stubs"
     (stubs / "boards" / "esp32p4").mkdir(parents=True)
-    (stubs / "boards" / "esp32p4" / "board.h").write_text('extern "C" void espgen_board_serve();\n')
+    (stubs / "boards" / "esp32p4" / "board.h").write_text(
+        "namespace espgen { struct Model; }\nvoid espgen_board_serve(const espgen::Model& model);\n"
+    )
     (stubs / "esp_timer.h").write_text('#include <stdint.h>\nextern "C" int64_t esp_timer_get_time(void);\n')
-    (stubs / "digits.h").write_text("namespace digits { void run(); }\n")
+    (stubs / "digits.h").write_text(
+        "namespace espgen { struct Model; }\nnamespace digits { extern const espgen::Model kModel; void run(); }\n"
+    )
     command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{stubs}"]
     done = subprocess.run([*command, str(project / "main" / "main.cpp")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

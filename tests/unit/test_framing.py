@@ -139,7 +139,7 @@ def test_constants_are_the_firmwares() -> None:
 
 
 def test_model_constants_are_the_firmwares() -> None:
-    from espgen.verify.device import MODEL_ABI
+    from espgen.resources import MODEL_ABI
     from espgen.verify.model_info import DTYPES, MAX_TEXT
 
     header = (firmware_dir() / "include" / "espgen" / "model.h").read_text()

@@ -113,6 +113,8 @@ def test_a_manifest_is_read() -> None:
         ("[]", "not an object"),
         ({"name": 3}, "no name"),
         ({"hash": "12"}, "no hash"),
+        ({"identifier": "a b"}, "no identifier"),
+        ({"abi": 1}, "another version of espgen"),
         ({"sources": "toy.cpp"}, "no list of texts"),
         ({"sources": ["src/nothing.cpp"]}, "nothing.cpp is missing"),
         ({"sources": ["../../../etc/passwd"]}, "leaves the component"),
@@ -140,20 +142,20 @@ def test_builds_are_cached_by_content(toy: Path, own_cache: Path, monkeypatch: p
         build, "_run", lambda command, folder, what, compiler: (runs.append(what), run(command, folder, what, compiler))
     )
     first = build_host(toy)
-    assert first.is_relative_to(own_cache) and len(runs) == 8
-    assert build_host(toy) == first and len(runs) == 8
+    assert first.is_relative_to(own_cache) and len(runs) == 9
+    assert build_host(toy) == first and len(runs) == 9
 
     moved = toy.rename(toy.parent / "elsewhere")
-    assert build_host(moved) == first and len(runs) == 8  # the same content is the same build
+    assert build_host(moved) == first and len(runs) == 9  # the same content is the same build
 
     source = moved / "src" / "toy.cpp"
     source.write_text(source.read_text().replace("300 *", "301 *"))
     second = build_host(moved)
-    assert second != first and len(runs) == 10  # one unit and the link
+    assert second != first and len(runs) == 11  # one unit and the link
 
     (moved / "src" / "weights.bin").write_bytes(b"\1\2\3")
     third = build_host(moved)
-    assert third not in (first, second) and len(runs) == 12  # what .incbin names counts too
+    assert third not in (first, second) and len(runs) == 13  # what .incbin names counts too
 
 
 def test_a_header_counts_for_every_unit(toy: Path, own_cache: Path) -> None:

@@ -248,7 +248,9 @@ class Function:
         if len(self._open) != 1:
             raise EspgenError(f"kernel generator: {self.symbol} has an open loop")
         head = [f"// {line}".rstrip() for line in self.summary.splitlines()]
-        lines = [*head, f".globl {self.symbol}", ".balign 4", f".type {self.symbol}, @function", f"{self.symbol}:"]
+        # A group of its own: of equal functions in several models the linker keeps one.
+        section = f'.section .text.{self.symbol}, "axG", @progbits, {self.symbol}, comdat'
+        lines = [*head, section, f".weak {self.symbol}", ".balign 4", f".type {self.symbol}, @function", f"{self.symbol}:"]
         lines += _lines(self._complete(), "    ")
         return "\n".join([*lines, f".size {self.symbol}, . - {self.symbol}", ""])
 

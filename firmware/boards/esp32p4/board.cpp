@@ -54,14 +54,14 @@ int LogInFrame(const char* format, va_list arguments) {
   return wanted;
 }
 
-void Serve(void*) {
+void Serve(void* model) {
   if (!port::Open()) {
     ESP_LOGE("espgen", "the console's port cannot be taken over");
     vTaskDelete(nullptr);
     return;
   }
   esp_log_set_vprintf(LogInFrame);
-  espgen_agent_main();
+  espgen_agent_main(*static_cast<const Model*>(model));
 }
 
 }  // namespace
@@ -110,10 +110,11 @@ void Restart() { esp_restart(); }
 }  // namespace board
 }  // namespace espgen
 
-extern "C" void espgen_board_serve(void) {
+void espgen_board_serve(const espgen::Model& model) {
   namespace board = espgen::board;
   board::port_lock = xSemaphoreCreateMutexStatic(&board::port_lock_memory);
   board::log_lock = xSemaphoreCreateMutexStatic(&board::log_lock_memory);
-  xTaskCreateStaticPinnedToCore(board::Serve, "espgen_agent", board::kStackBytes, nullptr,
-                                board::kPriority, board::stack, &board::task, board::kCore);
+  xTaskCreateStaticPinnedToCore(board::Serve, "espgen_agent", board::kStackBytes,
+                                const_cast<espgen::Model*>(&model), board::kPriority, board::stack,
+                                &board::task, board::kCore);
 }

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/protocol.h"
+#include "boards/served_model.h"
 
 #ifndef ESPGEN_BUILD_ID
 #define ESPGEN_BUILD_ID "unknown"
@@ -60,4 +61,4 @@ void Restart() { exit(0); }
 }  // namespace board
 }  // namespace espgen
 
-int main() { espgen_agent_main(); }
+int main() { espgen_agent_main(espgen::ServedModel()); }

@@ -4,6 +4,7 @@
 #include "agent/agent.h"
 #include "agent/board.h"
 #include "agent/protocol.h"
+#include "boards/served_model.h"
 
 #ifndef ESPGEN_BUILD_ID
 #define ESPGEN_BUILD_ID "unknown"
@@ -55,4 +56,4 @@ void Restart() { p4sim::Exit(0); }
 }  // namespace board
 }  // namespace espgen
 
-extern "C" int main() { espgen_agent_main(); }
+extern "C" int main() { espgen_agent_main(espgen::ServedModel()); }

@@ -2,12 +2,9 @@
 // that a kernel which writes outside its buffers is caught; on the chip an arena is exactly its
 // bytes.
 //
-// In one generated file:
+// In one file of a model:
 //   ESPGEN_ARENA(net_internal, 163840, ESPGEN_IN_INTERNAL);
-//   extern "C" const espgen::Arena espgen_arenas[] = {ESPGEN_ARENA_ENTRY(net_internal)};
-//   extern "C" const uint32_t espgen_arena_count = 1;
-//   extern "C" const espgen::LiveBuffer espgen_buffers[] = {{0, 0, 1024, 0, 2}, ..};
-//   extern "C" const uint32_t espgen_buffer_count = ..;
+//   const espgen::Arena kArenas[] = {ESPGEN_ARENA_ENTRY(net_internal, 163840)};
 // and wherever an address is needed:
 //   ESPGEN_AT(net_internal, 4096)
 #ifndef ESPGEN_ARENA_H_
@@ -40,7 +37,7 @@ struct Arena {
 // step, all bytes that no buffer holds belong to nobody: the agent can fill them before it and
 // compare them after it.
 struct LiveBuffer {
-  uint16_t arena;  // index into espgen_arenas
+  uint16_t arena;  // index into Model::arenas
   uint32_t offset, bytes;
   uint32_t first_step, last_step;
 };
@@ -62,7 +59,7 @@ struct LiveBuffer {
 
 #define ESPGEN_ARENA(name, size, place) \
   extern uint8_t name[];                \
-  place alignas(64) uint8_t name[2 * espgen::kGuardBytes + (size) + espgen::kOverreadBytes]
+  alignas(64) place uint8_t name[2 * espgen::kGuardBytes + (size) + espgen::kOverreadBytes]
 
 // For the files that do not define the arena.
 #define ESPGEN_ARENA_ELSEWHERE(name) extern uint8_t name[]
@@ -70,15 +67,6 @@ struct LiveBuffer {
 #define ESPGEN_AT(name, offset) (name + espgen::kGuardBytes + (offset))
 
 // On the host the overread bytes count as guard bytes too: they may be read, never written.
-#define ESPGEN_ARENA_ENTRY(name)      \
-  {#name, name + espgen::kGuardBytes, \
-   static_cast<uint32_t>(sizeof name - 2 * espgen::kGuardBytes - espgen::kOverreadBytes)}
-
-extern "C" const espgen::Arena espgen_arenas[];
-extern "C" const uint32_t espgen_arena_count;
-
-// Every buffer of the memory plan, sorted by arena and offset.
-extern "C" const espgen::LiveBuffer espgen_buffers[];
-extern "C" const uint32_t espgen_buffer_count;
+#define ESPGEN_ARENA_ENTRY(name, size) {#name, name + espgen::kGuardBytes, size}
 
 #endif  // ESPGEN_ARENA_H_

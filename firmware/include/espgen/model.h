@@ -1,15 +1,17 @@
 // What a generated component tells about itself: tensors, layers and the static list of kernel
 // calls. Everything here is read-only data; the verification agent and the profiler need nothing
-// else.
+// else. A component defines one description in its own namespace, `const espgen::Model kModel`.
 #ifndef ESPGEN_MODEL_H_
 #define ESPGEN_MODEL_H_
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "espgen/arena.h"
+
 namespace espgen {
 
-constexpr uint32_t kModelAbi = 1;  // changes with any change of the structures below
+constexpr uint32_t kModelAbi = 2;  // changes with any change of the structures below
 constexpr size_t kMaxRank = 6;
 constexpr size_t kHashBytes = 32;
 
@@ -75,12 +77,13 @@ struct Model {
   uint16_t input_count;
   const uint16_t* outputs;
   uint16_t output_count;
+  const Arena* arenas;
+  uint16_t arena_count;
+  const LiveBuffer* buffers;  // of the memory plan, sorted by arena and offset
+  uint32_t buffer_count;
   Memory memory;
 };
 
 }  // namespace espgen
-
-// The component's description; every generated component defines exactly one.
-extern "C" const espgen::Model espgen_model;
 
 #endif  // ESPGEN_MODEL_H_

@@ -168,8 +168,12 @@ TaskHandle_t xTaskCreateStaticPinnedToCore(TaskFunction_t code, const char* cons
 void vTaskDelete(TaskHandle_t) { pthread_exit(nullptr); }
 }
 
+namespace toy {
+extern const espgen::Model kModel;
+}
+
 int main() {
-  espgen_board_serve();
+  espgen_board_serve(toy::kModel);
   for (int i = 0;; ++i) {
     const timespec pause = {0, 1000000};
     nanosleep(&pause, nullptr);

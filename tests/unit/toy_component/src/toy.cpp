@@ -1,7 +1,6 @@
 // A component written by hand, with what makes tensors awkward: a ring of rows, pixels with a gap
 // between them, a layer of two outputs with different element types, constants in a binary of their
 // own.
-#include "espgen/arena.h"
 #include "espgen/model.h"
 
 extern "C" const int8_t toy_weights[3];
@@ -17,19 +16,17 @@ constexpr uint32_t kRowBytes = kPixels * kChannels;
 ESPGEN_ARENA(toy_internal, 528, ESPGEN_IN_INTERNAL);
 ESPGEN_ARENA(toy_psram, 256, ESPGEN_IN_PSRAM);
 
-const espgen::Arena espgen_arenas[] = {ESPGEN_ARENA_ENTRY(toy_internal),
-                                       ESPGEN_ARENA_ENTRY(toy_psram)};
-const uint32_t espgen_arena_count = 2;
+namespace {
+
+const espgen::Arena kArenas[] = {ESPGEN_ARENA_ENTRY(toy_internal, 528),
+                                 ESPGEN_ARENA_ENTRY(toy_psram, 256)};
 
 // Ring, difference, wide; input until its last reader, high.
-const espgen::LiveBuffer espgen_buffers[] = {{0, 0, 144, 0, 7},
-                                             {0, 160, 120, 1, 8},
-                                             {0, 288, 240, 8, 8},
-                                             {1, 0, 120, 0, 6},
-                                             {1, 128, 120, 8, 8}};
-const uint32_t espgen_buffer_count = 5;
-
-namespace {
+const espgen::LiveBuffer kBuffers[] = {{0, 0, 144, 0, 7},
+                                       {0, 160, 120, 1, 8},
+                                       {0, 288, 240, 8, 8},
+                                       {1, 0, 120, 0, 6},
+                                       {1, 128, 120, 8, 8}};
 
 uint8_t* const kInput = ESPGEN_AT(toy_psram, 0);
 uint8_t* const kRing = ESPGEN_AT(toy_internal, 0);
@@ -167,7 +164,10 @@ const uint16_t kOutputs[] = {3, 4};
 
 }  // namespace
 
-const espgen::Model espgen_model = {
+namespace toy {
+
+extern const espgen::Model kModel;
+const espgen::Model kModel = {
     espgen::kModelAbi,
     "toy",
     {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
@@ -183,5 +183,11 @@ const espgen::Model espgen_model = {
     1,
     kOutputs,
     2,
+    kArenas,
+    2,
+    kBuffers,
+    5,
     {528, 256, 3, "optimal"},
 };
+
+}  // namespace toy
