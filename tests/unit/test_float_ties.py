@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -88,3 +91,24 @@ def test_where_the_rule_holds(scale: float, result: float, elements: int, dtype:
     assert found == (FloatTies(source.scale, target.scale) if rule else None)
     if rule:
         assert Fraction(ratio.numerator, ratio.denominator).denominator % 2 == 0
+
+
+def test_compilers_do_not_fuse_the_product_with_the_sum(tmp_path: Path) -> None:
+    """A fused multiply-add rounds once where the contract rounds twice; compilers may make one unless told not to."""
+    pytest.importorskip("ziglang")
+    firmware = Path(__file__).parent.parent.parent / "firmware"
+    (tmp_path / "mean.cpp").write_text(
+        '#include "float_ties.h"\n'
+        "bool up(const int8_t* x) {\n"
+        "  espgen::FloatMean mean(16, {0.0235F, 0.0235F});\n"
+        "  for (int32_t i = 0; i < 16; ++i) mean.add(x[i]);\n"
+        "  return mean.rounds_up(3);\n"
+        "}\n"
+        "float fused(float a, float b, float c) { return a * b + c; }\n"
+    )
+    command = [sys.executable, "-m", "ziglang", "c++", "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+a+f+c"]
+    flags = ["-std=c++17", "-O3", "-ffp-contract=fast", f"-I{firmware / 'kernels'}", f"-I{firmware / 'include'}"]
+    subprocess.run([*command, *flags, "-S", "mean.cpp", "-o", "mean.s"], cwd=tmp_path, check=True)
+    before, _, after = (tmp_path / "mean.s").read_text().partition("fused")
+    assert before.count("fmul.s") >= 1 and "fmadd" not in before
+    assert "fmadd.s" in after, "this compiler does not fuse at all"

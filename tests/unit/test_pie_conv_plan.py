@@ -14,10 +14,12 @@ from espgen import arith
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.pie.conv import MOST_OVERREAD, conv_kernel, supports
 from espgen.codegen.pie.instruction import SCALAR
+from espgen.codegen.pie.mean import MeanSpec, mean_kernel
 from espgen.codegen.pie.packing import advances, blocks, input_windows, weight_vectors
 from espgen.codegen.pie.spec import ConvSpec
 from espgen.codegen.pie.store import plan_stores
 from espgen.codegen.pie.stream import plan_stream
+from espgen.ops.float_ties import FloatTies
 from espgen.schedule.memory import OVERREAD
 from espgen.target.isa import instruction_table, macro_file
 from espgen.target.pie_macros import MACRO_FILE_NAME
@@ -178,20 +180,23 @@ def test_reasons():
 @pytest.mark.skipif(shutil.which("riscv64-unknown-elf-gcc") is None, reason="no riscv64-unknown-elf-gcc")
 def test_gnu_as_and_llvm_make_the_same_words(tmp_path):
     pytest.importorskip("ziglang")
+    mean = MeanSpec(4, 4, 32, 32, 32, arith.Ratio(1, 16), 0, 0, -128, 127, contiguous=True, float_ties=FloatTies(0.02, 0.02))
     kernels = [conv_kernel(_spec((3, 3), 20, 40, 7)), conv_kernel(_spec((1, 1), 960, 16, 7), hardware_loops=False)]
+    kernels.append(mean_kernel(mean))  # the one with float instructions
     (tmp_path / "k.S").write_text(assembly_file([kernel.assembly for kernel in kernels]))
     (tmp_path / MACRO_FILE_NAME).write_text(macro_file())
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+a+f"]
     gnu = ["riscv64-unknown-elf-gcc", "-march=rv32imaf", "-mabi=ilp32f"]
-    words = []
     for name, command in (("zig.o", zig), ("gnu.o", gnu)):
         subprocess.run([*command, "-c", "k.S", "-o", name], cwd=tmp_path, check=True)
-        subprocess.run(
-            ["riscv64-unknown-elf-objcopy", "-O", "binary", "-j", ".text", name, name + ".bin"], cwd=tmp_path, check=True
-        )
-        words.append((tmp_path / (name + ".bin")).read_bytes())
-    assert words[0] == words[1]
-    assert len(words[0]) == sum(kernel.function.code_bytes for kernel in kernels)
+    for kernel in kernels:
+        words = []
+        for name in ("zig.o", "gnu.o"):
+            copy = ["riscv64-unknown-elf-objcopy", "-O", "binary", "-j", f".text.{kernel.symbol}", name, "words"]
+            subprocess.run(copy, cwd=tmp_path, check=True)
+            words.append((tmp_path / "words").read_bytes())
+        assert words[0] == words[1]
+        assert len(words[0]) == kernel.function.code_bytes
 
 
 def test_the_planner_keeps_readable_what_kernels_read_ahead():
