@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from espgen.ir import Graph, Value
 from espgen.ops.registry import spec_of
 from espgen.passes import lower
 from espgen.passes.pipeline import lower_to_integer
+from espgen.report.source_layers import source_layers
 from espgen.verify.accuracy import Accuracy
 from espgen.verify.compare import Comparison, compare_device, compare_host
 from espgen.verify.component import Component
@@ -37,18 +39,23 @@ L2_KB = 256
 
 
 def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read."""
+    """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read.
+
+    `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
+    """
     source = load_onnx(model, shapes=shapes or {})
     unsupported: list[dict[str, Any]] = []
     macs: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    for node in source.nodes:
-        counts[node.op] = counts.get(node.op, 0) + 1
+    counts = Counter(node.op for node in source.nodes)
+    layers = source_layers(source)
+    of_op: Counter[str] = Counter()
+    for layer in layers:
+        of_op[layer["op"]] += layer["macs"]
     known = set(lower.lowerings()) | {"QuantizeLinear", "DequantizeLinear", "BatchNormalization", "Relu", "Clip"}
     for node in source.nodes:
         if node.op not in known and not _is_elementwise(node.op):
             unsupported.append({"node": node.name, "op": node.op, "reason": "espgen has no such operator"})
-    total = 0
+    total = of_op.total()
     try:
         integer = lower_to_integer(source)
         for node in integer.nodes:
@@ -64,9 +71,10 @@ def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str
         "inputs": [_port(source.value(name)) for name in source.inputs],
         "outputs": [_port(source.value(name)) for name in source.outputs],
         "operators": [
-            {"op": op, "count": count, "macs": 0, "supported": all(entry["op"] != op for entry in unsupported)}
+            {"op": op, "count": count, "macs": of_op[op], "supported": all(entry["op"] != op for entry in unsupported)}
             for op, count in sorted(counts.items())
         ],
+        "layers": layers,
         "integer_operators": [{"op": op, "macs": count} for op, count in sorted(macs.items())],
         "macs": total,
         "parameters": sum(int(data.size) for data in source.constants.values()),

@@ -9,16 +9,20 @@ Result = Mapping[str, Any]
 
 
 def inspection(result: Result) -> str:
-    """Inputs, outputs, operators with MACs, and what is unsupported."""
+    """Inputs, outputs, nodes, operators with MACs, and what is unsupported."""
     lines = [f"model {result['name']}"]
     for kind in ("inputs", "outputs"):
         lines += [
             f"  {kind[:-1]:6} {value['name']}  {value['dtype']} {_shape(value['shape'])}" for value in result[kind]
         ]
-    rows = [
-        (op["op"], op["count"], "" if op["supported"] else "unsupported") for op in result["operators"]
+    layers = [
+        (layer["name"], layer["op"], _shape(layer["shape"]), layer["dtype"], layer["macs"]) for layer in result["layers"]
     ]
-    lines += ["", *table(("operator", "count", ""), rows), ""]
+    lines += ["", *table(("node", "operator", "output", "type", "MACs"), layers)]
+    rows = [
+        (op["op"], op["count"], op["macs"], "" if op["supported"] else "unsupported") for op in result["operators"]
+    ]
+    lines += ["", *table(("operator", "count", "MACs", ""), rows), ""]
     kernels = [(op["op"], op["macs"]) for op in result.get("integer_operators", ())]
     lines += [*table(("integer operator", "MACs"), kernels), ""] if kernels else []
     lines.append(f"{result['macs']:,} MACs, {result['parameters']:,} parameters")

@@ -23,7 +23,11 @@ RESULTS: dict[str, dict[str, Any]] = {
         "name": "digits",
         "inputs": [{"name": "image", "shape": [1, 1, 8, 8], "dtype": "float32"}],
         "outputs": [{"name": "logits", "shape": [1, 10], "dtype": "float32"}],
-        "operators": [{"op": "Conv", "count": 5, "supported": True}, {"op": "Loop", "count": 1, "supported": False}],
+        "operators": [
+            {"op": "Conv", "count": 5, "macs": 12345, "supported": True},
+            {"op": "Loop", "count": 1, "macs": 0, "supported": False},
+        ],
+        "layers": [{"name": "stem", "op": "Conv", "shape": [1, 16, 8, 8], "dtype": "int8", "macs": 12345}],
         "integer_operators": [{"op": "conv2d", "macs": 12345}],
         "macs": 12345,
         "parameters": 678,
@@ -103,7 +107,7 @@ def test_json_is_the_result_as_it_is(
 @pytest.mark.parametrize(
     ("verb", "expected"),
     [
-        ("inspect", ["Conv", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
+        ("inspect", ["stem", "1x16x8x8", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
         ("compile", ["9 layers", "2,048 bytes internal RAM", "plan: optimal"]),
         ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
         ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted", "not possible: too many"]),
