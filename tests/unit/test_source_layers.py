@@ -51,7 +51,7 @@ def test_a_float_model_has_the_same_table() -> None:
 def test_macs_by_definition(
     tmp_path: Path, op: str, shapes: tuple[tuple[int, ...], ...], attributes: dict[str, object], macs: int
 ) -> None:
-    constants = {"w": np.ones(shape, np.float32) for shape in shapes[1:]}
+    constants = dict.fromkeys(["w"] * (len(shapes) - 1), np.ones(shapes[-1], np.float32))
     single = model([node(op, "x w" if constants else "x", "y", **attributes)], {"x": shapes[0]}, ["y"], constants)
     onnx.save(single, tmp_path / "m.onnx")
     (layer,) = (row for row in source_layers(load_onnx(tmp_path / "m.onnx")) if row["op"] == op)
