@@ -95,6 +95,8 @@ class _Writer:
             names = [names[0], self.initializer(f"{node.name}.shape", np.asarray(shape, np.int64))]
         if node.op == "Resize":
             self._resize(node, attrs)
+        if node.op == "Slice":
+            attrs |= self._sliced_axes(node)
         if node.op == "Cast":
             attrs["to"] = _TYPES[DType(attrs["to"])]
         if node.op == "Pad" and attrs.get("mode", "constant") != "constant":
@@ -120,6 +122,13 @@ class _Writer:
         scales = attrs.get("scales")
         exact = scales is not None and all(int(a * s) == b for a, s, b in zip(before, scales, after, strict=True))
         attrs.pop("sizes" if exact else "scales", None)
+
+    def _sliced_axes(self, node: Node) -> dict[str, tuple[int, ...]]:
+        """Only the axes that lose something: a whole first axis must stay whole for more than one sample."""
+        before, after = self.graph.value(node.inputs[0]).shape, self.graph.value(node.outputs[0]).shape
+        entries = list(zip(node.attrs["starts"], node.attrs["ends"], node.attrs["axes"], node.attrs["steps"], strict=True))
+        cut = [entry for entry in entries if before[entry[2]] != after[entry[2]] or entry[3] != 1] or entries[-1:]
+        return dict(zip(("starts", "ends", "axes", "steps"), zip(*cut, strict=True), strict=True))
 
     def finish(self, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
         used = {name for node in self.nodes for name in node.input}
@@ -293,5 +302,4 @@ def _attribute(value: Any) -> Any:
     if isinstance(value, np.floating):
         return float(value)
     return value
-
 

@@ -105,6 +105,8 @@ def _keeps_samples(graph: Graph, node: Node) -> bool:
         return int(node.attrs.get("axis", -1)) % max(rank, 1) != 0
     if node.op == "Gemm":
         return not node.attrs.get("transA", 0)
+    if node.op.startswith("Reduce"):
+        return 0 not in node.attrs.get("axes", ())
     return node.op not in ("LSTM", "GRU", "RNN", "Expand", "Tile", "Resize", "Squeeze", "Unsqueeze")
 
 

@@ -69,3 +69,25 @@ def test_scalars_are_quantized() -> None:
     integers = TensorQuant(0.5, 3).integers(np.float32(2.0))
     assert integers.shape == ()
     assert int(integers) == 7
+
+
+def test_batches_keep_every_sample_behind_a_slice() -> None:
+    """A Slice names every axis; its end on the first one, 1, must not cut a batch to its first sample."""
+    net = Net((1, 3, 16, 16), 3)
+    net.conv(8, 3, 2)
+    whole = {"axes": (0, 1, 2, 3), "steps": (1, 1, 1, 1)}
+    net.add("Slice", (net.last,), (1, 4, 8, 8), starts=(0, 2, 0, 0), ends=(1, 6, 8, 8), **whole)
+    net.add("Slice", (net.last,), (1, 4, 8, 8), starts=(0, 0, 0, 0), ends=(1, 4, 8, 8), **whole)
+    graph = net.graph()
+    x = images(6, seed=3)
+    together = run_float(graph, {"input": x})[graph.outputs[0]]
+    one_by_one = [run_float(graph, {"input": sample[None]})[graph.outputs[0]] for sample in x]
+    np.testing.assert_allclose(together, np.concatenate(one_by_one), atol=1e-6)
+
+
+def test_means_over_the_samples_are_not_batched() -> None:
+    net = Net((1, 3, 16, 16), 3)
+    net.add("ReduceMean", (net.last,), (1, 1, 16, 16), axes=(0, 1), keepdims=1)
+    graph = net.graph()
+    x = images(3, seed=3)
+    np.testing.assert_allclose(run_float(graph, {"input": x})[graph.outputs[0]], x.mean(axis=1, keepdims=True), atol=1e-6)
