@@ -29,7 +29,7 @@ from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
 from espgen.verify.simulator import Options as SimulatorOptions
 from espgen.verify.simulator import Simulator
-from espgen.verify.toolchain import build_firmware, build_host
+from espgen.verify.toolchain import build_firmware, build_host, flash_bytes
 from espgen.verify.toolchain import doctor as find_tools
 
 Progress = Callable[[str, int, int], None]
@@ -121,12 +121,13 @@ def compile(
     }
 
 
-def _memory(component: Component) -> dict[str, Any]:
+def _memory(component: Component, flash: int | None = None) -> dict[str, Any]:
+    """Bytes by kind of memory; `flash` where an image told it, else constants and read-only tables, without code."""
     memory = component.manifest["memory"]
     return {
         "internal": memory["internal"],
         "psram": memory["psram"],
-        "flash": memory["weights"],
+        "flash": memory["weights"] + memory["tables"] if flash is None else flash,
         "planner": memory["planner"],
     }
 
@@ -231,15 +232,20 @@ def profile(
     """Cycles, instructions and memory stalls of every layer, in the simulator or on a board.
 
     cold  caches empty at the start and memory modelled; else compute only (the simulator without its memory model)
+
+    `memory.flash` is all that the component adds to the simulator's image, code included; on a board, whose image is not at
+    hand, it is constants and read-only tables, as `compile` counts it.
     """
     loaded = Component.load(component)
     graph = component_graph(component)
     samples = load_dataset(data, graph, {}, 1) if data else random_dataset(graph, 1)
     sample = next(iter(samples))
     if port is not None:
-        return _profile_on(port, loaded, sample, explain, cold)
-    with Simulator(build_firmware(loaded.path), SimulatorOptions(memory_model=cold, l2_kb=L2_KB)) as simulator:
-        return _profile_on(simulator.port, loaded, sample, explain, cold)
+        return {**_profile_on(port, loaded, sample, explain, cold), "memory": _memory(loaded)}
+    image = build_firmware(loaded.path)
+    memory = _memory(loaded, flash_bytes(image))
+    with Simulator(image, SimulatorOptions(memory_model=cold, l2_kb=L2_KB)) as simulator:
+        return {**_profile_on(simulator.port, loaded, sample, explain, cold), "memory": memory}
 
 
 def _profile_on(port: str, component: Component, sample: Mapping[str, Any], explain: bool, cold: bool) -> dict[str, Any]:
@@ -266,7 +272,6 @@ def _profile_on(port: str, component: Component, sample: Mapping[str, Any], expl
         "clock_hz": result.clock_hz,
         "ms": result.cycles / result.clock_hz * 1e3,
         "layers": layers,
-        "memory": _memory(component),
     }
 
 

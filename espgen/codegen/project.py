@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.component import Component, Layers, Planned
+from espgen.codegen.flash import table_bytes
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
 from espgen.errors import EspgenError, environment_error
@@ -97,6 +98,7 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
             "internal": component.view.internal_bytes,
             "psram": component.view.psram_bytes,
             "weights": component.view.weight_bytes,
+            "tables": table_bytes(component.view, component.chip.view),
             "planner": component.view.planner,
         },
         "kernels": [

@@ -18,6 +18,7 @@ from espgen.resources import firmware_dir
 from espgen.verify.cache import cached, digest, digest_of_headers, prune
 from espgen.verify.compilers import Compiler, firmware_compiler, host_compiler
 from espgen.verify.component import Component
+from espgen.verify.image import stored_sections
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,6 +144,12 @@ def build_firmware(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(image.read_bytes())
     return out
+
+
+def flash_bytes(image: Path, board: str = "simulator", compiler: str | None = None) -> int:
+    """Bytes of code, constants and tables that a component adds to `image`, which build_firmware made of it."""
+    empty = build_firmware(firmware_dir() / "boards" / "no_model", board=board, compiler=compiler)
+    return sum(stored_sections(image).values()) - sum(stored_sections(empty).values())
 
 
 BOARD_FLAGS = {"simulator": ("-DESPGEN_L2_256",)}

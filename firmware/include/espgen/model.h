@@ -84,6 +84,12 @@ struct Model {
   Memory memory;
 };
 
+// espgen counts the bytes of a component's tables by these sizes (codegen/flash.py).
+static_assert(sizeof(void*) != 4 ||
+                  (sizeof(Tensor) == 68 && sizeof(Layer) == 24 && sizeof(Step) == 16 &&
+                   sizeof(LiveBuffer) == 20 && sizeof(Arena) == 12 && sizeof(Model) == 116),
+              "sizes on the chip");
+
 }  // namespace espgen
 
 #endif  // ESPGEN_MODEL_H_
