@@ -2,14 +2,15 @@
 
     record { key: "conv1" value { scale_d: 0.02 offset_d: -128 scale_w: 0.001 scale_w: 0.002 offset_w: 0 offset_w: 0 } }
 
-Repeated scale_w are per channel; of a repeated optional scalar the last one counts, as protobuf has it.
+Repeated scale_w are per channel; of a repeated optional scalar the last one counts, as protobuf has it. Of other messages
+(prune_record) nothing is kept: they say nothing about quantization.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ _TOKEN = re.compile(
 class LayerRecord:
     """Factors of one layer: q = round(x / scale) + offset. Activations: scale_d, offset_d; weights: per channel or one.
 
-    skip_fusion, dst_type and shift_bit are kept as read; None or empty where the record has none.
+    skip_fusion, dst_type, shift_bit and kv_cache (scale, offset per entry) are kept as read; None or empty where the record
+    has none.
     """
 
     scale_d: float | None = None
@@ -38,6 +40,7 @@ class LayerRecord:
     skip_fusion: bool = False
     dst_type: str = "INT8"
     tensor_balance_factor: tuple[float, ...] = ()
+    kv_cache: tuple[tuple[float, ...], tuple[int, ...]] = ((), ())
 
 
 def read(text: str, place: str = "record") -> dict[str, LayerRecord]:
@@ -52,7 +55,8 @@ def read(text: str, place: str = "record") -> dict[str, LayerRecord]:
         if not isinstance(name, str):
             raise EspgenError("a record has no key", place=place)
         merged = [item for field, value in entry if field == "value" and isinstance(value, list) for item in value]
-        found[name] = _layer(merged, name, place)
+        cached = [item for field, value in entry if field == "kv_cache_value" and isinstance(value, list) for item in value]
+        found[name] = replace(_layer(merged, name, place), kv_cache=_kv_cache(cached, name, place))
     return found
 
 
@@ -78,6 +82,15 @@ def _layer(fields: list[tuple[str, Any]], name: str, place: str) -> LayerRecord:
     if any(not 0.0 < scale < float("inf") for scale in positive):
         raise EspgenError("a scale is not positive and finite", place=f"{place}, record {name!r}")
     return layer
+
+
+def _kv_cache(fields: list[tuple[str, Any]], name: str, place: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    try:
+        scales = tuple(float(value) for field, value in fields if field == "scale" and isinstance(value, str))
+        offsets = tuple(int(value) for field, value in fields if field == "offset" and isinstance(value, str))
+    except ValueError as error:
+        raise EspgenError(f"bad number: {error}", place=f"{place}, record {name!r}") from None
+    return scales, offsets
 
 
 def _tokens(text: str, place: str) -> Iterator[tuple[str, str, int]]:
@@ -127,7 +140,12 @@ def write(records: Mapping[str, LayerRecord]) -> str:
     """Protobuf text of the records; `read` gives them back."""
     lines = []
     for name, layer in records.items():
-        lines += ["record {", f'  key: "{name}"', "  value {"]
+        lines += ["record {", f'  key: "{name}"']
+        lines += _kv_lines(layer)
+        if layer.scale_d is None and not layer.scale_w and layer.kv_cache != ((), ()):
+            lines.append("}")
+            continue
+        lines.append("  value {")
         if layer.scale_d is not None:
             lines += [f"    scale_d: {layer.scale_d!r}", f"    offset_d: {layer.offset_d}"]
         lines += [f"    scale_w: {scale!r}" for scale in layer.scale_w]
@@ -138,6 +156,14 @@ def write(records: Mapping[str, LayerRecord]) -> str:
         lines += [f"    tensor_balance_factor: {factor!r}" for factor in layer.tensor_balance_factor]
         lines += ["  }", "}"]
     return "\n".join(lines) + "\n"
+
+
+def _kv_lines(layer: LayerRecord) -> list[str]:
+    scales, offsets = layer.kv_cache
+    if not scales and not offsets:
+        return []
+    inside = [f"    scale: {scale!r}" for scale in scales] + [f"    offset: {offset}" for offset in offsets]
+    return ["  kv_cache_value {", *inside, "  }"]
 
 
 def of_model(model: QuantizedModel) -> dict[str, LayerRecord]:

@@ -19,8 +19,10 @@ from espgen.quantize import data as data_module
 from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
+from espgen.quantize.checks import check_folder, check_network, check_operators, check_targets, load_model, refusal
 from espgen.quantize.data import Preprocess, Samples
 from espgen.quantize.evaluate import ModelTask, Runner, as_dicts, evaluate, prediction, shared_runner
+from espgen.quantize.exporter import float_model as float_bytes
 from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.fallback import Evaluator, TopOne, as_dict
 from espgen.quantize.fold import FuseList, fold
@@ -29,8 +31,8 @@ from espgen.quantize.latency import Costs, Measure
 from espgen.quantize.mixed import Mixed, Target, fewest, recipe_settings
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.observers import ObserverOptions
-from espgen.quantize.output import as_json, check_folder, check_targets, write_all
-from espgen.quantize.pipeline import HELD_BACK, Fidelity, check_quantizable, fidelity, run_float, run_quantized, split
+from espgen.quantize.output import as_json, write_all
+from espgen.quantize.pipeline import HELD_BACK, Fidelity, fidelity, run_float, run_quantized, split
 from espgen.quantize.recipes import Outcome, run_recipe
 from espgen.quantize.record import record
 from espgen.quantize.runtime import Session
@@ -93,8 +95,8 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     start = time.monotonic()
     record_path = record_path or output.with_suffix(".json")
     check_targets(*(path for path in (output, record_path, report, amct_record_path) if path is not None))
-    graph = load_onnx(model, shapes=options.shapes)
-    check_quantizable(graph)
+    graph = load_model(model, options.shapes)
+    check_network(graph, options.fuse_list)
     samples = data_module.load(data, graph, preprocess, options.limit)
     settings = make_settings(graph, options)
     mixed: Mixed | None = None
@@ -134,7 +136,9 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     }
     if mixed is not None:
         result["max_drop"] = mixed.report
-    files: dict[Path, bytes | str] = {output: qdq_bytes(quantized), record_path: as_json(_record(graph, quantized, outcome))}
+    stored = qdq_bytes(quantized)
+    result["refused"] = None if settings.float_nodes else refusal(stored)
+    files: dict[Path, bytes | str] = {output: stored, record_path: as_json(_record(graph, quantized, outcome))}
     if report is not None:
         files[report] = page(analysis, f"{Path(model).name}: quantization error")
         result["report"] = str(report)
@@ -159,12 +163,20 @@ def _quality(model: QuantizedModel, samples: Samples, threads: int, fast: bool) 
 
 def first_prediction(model: QuantizedModel, data: Mapping[str, np.ndarray], threads: int = 1) -> dict[str, Any] | None:
     """Class and probability of the first sample, original and quantized; None where the output is no vector of scores."""
-    first = {name: array[:1] for name, array in data.items()}
-    name = model.graph.outputs[0]
-    real = run_float(model.reference, first, threads)[name]
-    if real.ndim != 2 or real.shape[1] < 2:
+    first = _first(data)
+    return _two_predictions(run_float(model.reference, first, threads), run_quantized(model, first, threads), model.graph)
+
+
+def _first(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array[:1] for name, array in data.items()}
+
+
+def _two_predictions(original: Mapping[str, np.ndarray], quantized: Mapping[str, np.ndarray],
+                     graph: Graph) -> dict[str, Any] | None:  # fmt: skip
+    name = graph.outputs[0]
+    if original[name].ndim != 2 or original[name].shape[1] < 2:
         return None
-    return {"original": prediction(real), "quantized": prediction(run_quantized(model, first, threads)[name])}
+    return {"original": prediction(original[name]), "quantized": prediction(quantized[name])}
 
 
 def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
@@ -179,6 +191,7 @@ def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
     skipped = set(select(folded, options.skip)) if options.skip else set()
     if options.skip_as == "int16":
         wide, skipped = wide | skipped, set()
+    check_operators(folded, frozenset(skipped))
     return Settings(
         scheme=scheme,
         observer=options.observer,
@@ -232,8 +245,8 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     """
     paths = amct_flow.Paths(output, Path(model).stem)
     check_folder(output)
-    graph = load_onnx(model, shapes=options.shapes)
-    check_quantizable(graph)
+    graph = load_model(model, options.shapes)
+    check_network(graph, options.fuse_list)
     samples = data_module.load(data, graph, preprocess, options.limit)
     judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess)
     if evaluator is None and judged.labels is None:
@@ -284,8 +297,8 @@ def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOpti
     """
     paths = amct_flow.Paths(output, Path(model).stem, amct_flow.PERFORMANCE)
     check_folder(output)
-    graph = load_onnx(model, shapes=options.shapes)
-    check_quantizable(graph)
+    graph = load_model(model, options.shapes)
+    check_network(graph, options.fuse_list)
     samples = data_module.load(data, graph, preprocess, options.limit)
     settings = _recipe(graph, samples, options, progress)
     result = amct_flow.perf_based_auto_calibration(graph, samples.arrays, measure, settings, paths, place, progress)
@@ -309,24 +322,31 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
     AMCT's record (`amct`) or ESP-PPQ's .json (`esp_ppq`), which need none. Reports error and the change of the top
     probability where there is data.
     """
-    graph = load_onnx(model, shapes=options.shapes)
-    arrays = None if data is None else data_module.load(data, graph, preprocess, options.limit).arrays
     if amct is not None and esp_ppq is not None:
         raise EspgenError("--amct-record and --esp-ppq exclude each other", place="usage")
+    record_path = record_path or output.with_suffix(".json")
+    check_targets(output, record_path)
+    quantized_already = amct is None and esp_ppq is None
+    if quantized_already and data is None:
+        raise EspgenError("converting a quantized model needs calibration data", place="--data")
+    graph = load_onnx(model, shapes=options.shapes) if quantized_already else load_model(model, options.shapes)
+    arrays = None if data is None else data_module.load(data, graph, preprocess, options.limit).arrays
     result: dict[str, Any] = {"model": str(output)}
-    if amct is None and esp_ppq is None:
-        if arrays is None:
-            raise EspgenError("converting a quantized model needs calibration data", place="--data")
+    if quantized_already and arrays is not None:
         settings = make_settings_for_conversion(options)
         original = Session(Path(model).read_bytes(), graph.outputs, settings.threads, 1).run(arrays)
         converted = convert_qdq(graph, original, arrays, settings, progress)
         quantized = converted.model
         result |= {"fidelity": asdict(converted.fidelity), "probability_gap": converted.gap, "notes": list(converted.notes)}
+        result["prediction"] = _two_predictions(original, run_quantized(quantized, _first(arrays), settings.threads), graph)
     else:
-        quantized = from_amct(graph, _text(amct), str(amct)) if amct is not None else from_esp_ppq(graph, esp_ppq or Path())
+        check_network(graph)
+        text = "" if amct is None else _text(amct)
+        fuse = options.fuse
+        quantized = from_amct(graph, text, str(amct), fuse) if amct is not None else from_esp_ppq(graph, esp_ppq or Path(), fuse)
         if arrays is not None:
             result["fidelity"] = asdict(fidelity(quantized.reference, quantized, arrays))
-    record_path = record_path or output.with_suffix(".json")
+            result["prediction"] = first_prediction(quantized, arrays)
     write_all({output: qdq_bytes(quantized), record_path: as_json(record(quantized))})
     return {**result, "record": str(record_path), "scheme": quantized.scheme.value, "layers": len(quantized.layers)}
 
@@ -367,11 +387,12 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     first = float_model or quantized_model
     if first is None:
         raise EspgenError("no model to evaluate", place="usage", hint="give a float model, a quantized one, or both")
-    samples = data_module.load(data, load_onnx(first), preprocess, limit)
+    graphs = [load_model(path, {}) for path in (float_model, quantized_model) if path is not None]
+    samples = data_module.load(data, graphs[0], preprocess, limit)
     models: dict[tuple[str, str], ModelTask] = {}
     count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
-        models["float", "onnxruntime"] = ModelTask(Path(float_model).read_bytes(), False, count)
+        models["float", "onnxruntime"] = ModelTask(_in_one_file(Path(float_model), graphs[0]), False, count)
     if quantized_model is not None:
         stored = Path(quantized_model).read_bytes()
         models["fake-quant", "onnxruntime"] = ModelTask(stored, False, count)
@@ -381,6 +402,16 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     every = {**shared, **dict(runners or {})}
     counted = {key: _counted(runner, key, index, len(every), progress) for index, (key, runner) in enumerate(every.items())}
     return {"samples": len(samples), "rows": as_dicts(evaluate(counted, samples))}
+
+
+def _in_one_file(model: Path, graph: Graph) -> bytes:
+    """The model as it is, or with the weights inside where they lie beside it."""
+    stored = model.read_bytes()
+    try:
+        load_onnx(stored)
+    except EspgenError:
+        return float_bytes(graph)
+    return stored
 
 
 def _counted(runner: Runner, key: tuple[str, str], index: int, total: int, progress: Progress | None) -> Runner:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,13 @@ class Preprocess:
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 or float [samples, channels, height, width] -> float32 of the same shape."""
         shape = (1, -1, 1, 1)
+        for option, given in (("--mean", self.mean), ("--std", self.std)):
+            if len(given) not in (1, pixels.shape[1]):
+                raise EspgenError(
+                    f"{len(given)} numbers for {pixels.shape[1]} channels", place=option, hint="one for all, or one per channel"
+                )
+        if 0.0 in self.std or self.divisor == 0.0:
+            raise EspgenError("pixels cannot be divided by 0", place="--std")
         mean = np.asarray(self.mean, np.float32).reshape(shape)
         std = np.asarray(self.std, np.float32).reshape(shape)
         return np.asarray((pixels.astype(np.float32) / np.float32(self.divisor) - mean) / std, np.float32)
@@ -65,6 +73,8 @@ def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit:
     input are turned. Raises EspgenError for data that does not fit, is empty, not finite or constant.
     """
     path = Path(source)
+    if preprocess is not None and preprocess.resize and not path.is_dir():
+        raise EspgenError("only images from a folder are resized", place="--resize", hint="resize the arrays yourself")
     if path.is_dir():
         arrays, labels = _folder(path, graph, preprocess or Preprocess(), limit)
     elif ":" in source and not path.exists():
@@ -79,16 +89,34 @@ def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit:
     counts = {name: len(data) for name, data in checked.items()}
     if len(set(counts.values())) != 1:
         raise EspgenError(f"the inputs have different numbers of samples: {counts}", place=source)
-    samples = Samples(checked, None if labels is None else np.asarray(labels).reshape(-1).astype(np.int64))
-    if samples.labels is not None and len(samples.labels) != len(samples):
-        raise EspgenError(f"{len(samples.labels)} labels for {len(samples)} samples", place=source)
+    count = next(iter(counts.values()))
+    samples = Samples(checked, None if labels is None else _checked_labels(np.asarray(labels), count, graph, source))
     return samples.take(slice(0, limit)) if limit is not None else samples
+
+
+def _checked_labels(labels: np.ndarray, count: int, graph: Graph, source: str) -> np.ndarray:
+    """Labels as int64 [samples]; EspgenError for any that cannot be classes of the first output."""
+    place = f"{source}, labels"
+    if labels.size != count:
+        hint = "give one class index per sample" + (" (the argmax of these)" if labels.ndim > 1 else "")
+        raise EspgenError(f"{labels.size} labels for {count} samples", place=place, hint=hint)
+    numbers = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.floating)
+    if not numbers or not np.array_equal(labels, np.floor(labels)):
+        raise EspgenError(f"labels are class indices, not {labels.dtype}", place=place, hint="store integers from 0 on")
+    found = labels.reshape(-1).astype(np.int64)
+    shape = graph.value(graph.outputs[0]).shape
+    classes = int(np.prod(shape[1:])) if len(shape) > 1 else 0
+    if found.min() < 0 or (classes > 1 and found.max() >= classes):
+        worst = int(found.min()) if found.min() < 0 else int(found.max())
+        hint = "is the list for another model, or counted from 1?"
+        raise EspgenError(f"label {worst} is none of the model's {classes} classes", place=place, hint=hint)
+    return found
 
 
 def check(data: np.ndarray, value: Value, place: str) -> np.ndarray:
     """`data` as float32 [samples, *shape without the batch axis]; EspgenError for anything that cannot calibrate."""
     place = f"{place}, input {value.name!r}"
-    if not np.issubdtype(data.dtype, np.number):
+    if not np.issubdtype(data.dtype, np.number) or np.issubdtype(data.dtype, np.complexfloating):
         raise EspgenError(f"the data has type {data.dtype}", place=place, hint="store numbers")
     if data.size == 0:
         raise EspgenError("the data holds no samples", place=place, hint="give at least a few dozen typical inputs")
@@ -109,7 +137,7 @@ def check(data: np.ndarray, value: Value, place: str) -> np.ndarray:
         raise EspgenError("the data holds NaN or infinity", place=f"{place}, sample {bad}", hint="clean the data")
     if data.min() == data.max():
         raise EspgenError(
-            f"every value of the data is {float(data.flat[0]):g}", place=place,
+            f"every value of the data is {float(data.flat[0]) + 0.0:g}", place=place,
             hint="constant data says nothing about ranges: check how it was preprocessed",
         )  # fmt: skip
     return np.ascontiguousarray(data, kind)
@@ -131,13 +159,19 @@ def _present(name: str, arrays: Mapping[str, np.ndarray], source: str) -> bool:
 
 
 def _npz(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    hint = "give an .npz, a folder of images or module:name"
+    if not path.exists():
+        raise EspgenError("there is no such file or folder", place=str(path), hint=hint)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {"": file} if isinstance(file, np.ndarray) else {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise EspgenError(
-            f"can't read the data: {error}", place=str(path), hint="give an .npz, a folder of images or module:name"
-        ) from None
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return _named({"": loaded}, graph)
+        with loaded as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        pickled = "pickle" in str(error)
+        reason = "this is no .npz, or one with Python objects in it" if pickled else str(error)
+        raise EspgenError(f"can't read the data: {reason}", place=str(path), hint=hint) from None
     return _named(arrays, graph)
 
 

@@ -218,8 +218,10 @@ def from_amct(graph: Graph, text: str, place: str = "record", fuse: bool = True)
 
     Raises EspgenError for records of layers the graph does not have.
     """
-    records = amct_record.read(text, place)
-    folded = fold(graph, fuse)
+    records = {name: entry for name, entry in amct_record.read(text, place).items() if not _only_cache(entry)}
+    if not records:
+        raise EspgenError("the record holds no layer", place=place, hint="is this an AMCT record?")
+    folded = fold(graph, fuse, _fusable(graph, records))
     nodes = {node.name: node for node in folded.nodes if is_product(folded, node)}
     unknown = sorted(set(records) - set(nodes))
     if unknown:
@@ -231,12 +233,31 @@ def from_amct(graph: Graph, text: str, place: str = "record", fuse: bool = True)
     for name, entry in records.items():
         if entry.scale_d is None or not entry.scale_w:
             raise EspgenError("the record lacks scale_d or scale_w", place=f"{place}, record {name!r}")
+        if entry.dst_type != "INT8" or any(factor != 1.0 for factor in entry.tensor_balance_factor):
+            kind = entry.dst_type if entry.dst_type != "INT8" else "tensor_balance_factor"
+            hint = "record the layer as plain INT8"
+            raise EspgenError(f"{kind} is not supported", place=f"{place}, record {name!r}", hint=hint)
         if any(entry.offset_w):
             raise EspgenError("weights with an offset are not supported", place=f"{place}, record {name!r}")
         grids.setdefault(nodes[name].inputs[0], TensorQuant(float(np.float32(entry.scale_d)), entry.offset_d))
         scales[name] = np.asarray(entry.scale_w, np.float32)
     layers = layers_from_scales(folded, grids, scales)
     return QuantizedModel(folded, Scheme.AFFINE, grids, layers, folded)
+
+
+def _only_cache(entry: amct_record.LayerRecord) -> bool:
+    """True for records of a key-value cache alone, which is no layer."""
+    return entry.scale_d is None and not entry.scale_w and entry.kv_cache != ((), ())
+
+
+def _fusable(graph: Graph, records: Mapping[str, amct_record.LayerRecord]) -> list[tuple[str, str]] | None:
+    """What may be folded where some records say skip_fusion: everything but into their layers."""
+    skipped = {name for name, entry in records.items() if entry.skip_fusion}
+    if not skipped:
+        return None
+    products = [node.name for node in graph.nodes if is_product(graph, node) and node.name not in skipped]
+    followers = [node.name for node in graph.nodes if not is_product(graph, node)]
+    return [(product, follower) for product in products for follower in followers]
 
 
 def from_esp_ppq(graph: Graph, path: Path, fuse: bool = True) -> QuantizedModel:

@@ -10,32 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from espgen.errors import EspgenError, environment_error
-
-
-def check_targets(*targets: Path) -> None:
-    """Raise EspgenError for files that could not be written, before any work is done for them."""
-    for index, target in enumerate(targets):
-        if target.is_dir():
-            raise EspgenError("the output is a folder", place=str(target), hint="name a file")
-        if any(target.absolute() == other.absolute() for other in targets[:index]):
-            raise EspgenError("two outputs have the same name", place=str(target), hint="give them different names")
-        check_folder(target.parent)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise EspgenError where nothing could be written below `folder`, which need not exist yet."""
-    nearest = folder.absolute()
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise EspgenError("a file is in the way of the output folder", place=str(nearest), hint="name another folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise environment_error("no permission to write", place=str(nearest), hint="check the folder and its permissions")
+from espgen.errors import environment_error
 
 
 def write_all(files: Mapping[Path, bytes | str]) -> None:
-    """Write every file or none. Raises EspgenError where a folder cannot be written."""
+    """Write every file or none. Raises EspgenError (exit code 3) where a folder cannot be written."""
     moves: list[tuple[str, Path]] = []
     folders: list[str] = []
     try:

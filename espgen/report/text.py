@@ -84,6 +84,8 @@ def quantization(result: Result) -> str:
     if result["int16"]:
         lines.append(f"int16 layers: {', '.join(result['int16'])}")
     lines += _against_float(result)
+    if result.get("refused"):
+        lines.append(f"note: `espgen compile` would refuse this model: {result['refused']}")
     written = f"{result['model']} and {result['record']} written in {result['seconds']:.1f} s"
     return "\n".join([*lines, f"{written} ({result['scheme']}, recipe {result['recipe']}, {result['samples']} samples)"])
 
