@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 sys.path.append(str(Path(__file__).parent))
 import node_cases
@@ -56,6 +57,7 @@ EXCLUDED: dict[str, str] = {
 }
 """Cases with 8- or 16-bit tensors that can't pass, each with its reason."""
 
+VERSION = ".".join(onnx.__version__.split(".")[:2])
 FLOAT8 = "float8, float4, int4 or int2 tensors: the chip has no arithmetic for them"
 FLOAT_ONLY = "float tensors only: no quantization to compile (tests/oracles/test_quantized_operators.py quantizes them)"
 OTHER_TYPES = "int32, int64, float16, float64 or bool tensors that no quantization explains"
@@ -139,6 +141,8 @@ def markdown() -> str:
         "and shapes that a case passes as graph inputs are frozen into initializers; the case is then compiled and its integer",
         "graph run: the integers must be equal. This page is generated (`tests/oracles/operator_outcomes.py`), and a test",
         "keeps it true.",
+        "",
+        f"Cases of onnx {VERSION}.",
         "",
         f"Passed: {len(passed)}. Excluded with a reason: {len(excluded)}. Without 8- or 16-bit tensors: {sum(silent.values())}.",
         "",
