@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from espgen import api
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.quantize.commands import evaluate_models
-from espgen.quantize.data import Preprocess
 from espgen.quantize.evaluate import Runner, integer_runner
+from espgen.quantize.images import Preprocess
 from espgen.verify.build import build_firmware, build_host
 from espgen.verify.component import Component
 from espgen.verify.device import Device
@@ -36,12 +36,13 @@ def run(
     threads: int = 0,
     jobs: int = 1,
     dask: str | None = None,
+    shapes: Mapping[str, int] | None = None,
     progress: api.Progress | None = None,
 ) -> dict[str, Any]:
     """One row per model and place; agreement and error are relative to the first row.
 
-    `places` ("host", "sim") and `port` run the compiled `quantized_model`: `component`, or one compiled now. Raises
-    EspgenError where a place is asked for and there is no quantized model.
+    `places` ("host", "sim") and `port` run the compiled `quantized_model`: `component`, or one compiled now. `shapes`:
+    symbolic dimensions of the float model. Raises EspgenError where a place is asked for and there is no quantized model.
     """
     wanted = list(dict.fromkeys(places))
     with ExitStack() as stack:
@@ -64,6 +65,7 @@ def run(
             threads=threads,
             jobs=jobs,
             dask=dask,
+            shapes=shapes,
             runners=runners,
             progress=progress,
         )

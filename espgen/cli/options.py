@@ -88,15 +88,28 @@ def existing(kind: str) -> click.Path:
     return click.Path(exists=True, dir_okay=kind == "folder", file_okay=kind == "file", path_type=Path)
 
 
+CELLS = 24
+"""Width of a progress bar."""
+
+
 def progress(as_json: bool) -> Progress | None:
-    """What long work reports to: a counter on the terminal's last line, or nothing where nobody watches."""
+    """What long work reports to: a bar on the terminal's last line, or nothing where nobody watches."""
     if as_json or not sys.stderr.isatty():
         return None
 
     def tell(what: str, done: int, total: int) -> None:
-        click.echo(f"\r{what} {done}/{total}" + ("\n" if done >= total else ""), err=True, nl=False)
+        click.echo(bar(what, done, total), err=True, nl=False)
 
     return tell
+
+
+def bar(what: str, done: int, total: int) -> str:
+    """One state of a progress bar, which overwrites the one before; `total` of 0: nobody knows how much there will be."""
+    if total <= 0:
+        return f"\r{what} {done}\033[K\n"
+    filled = CELLS * min(done, total) // total
+    line = f"\r{what} [{'#' * filled}{'.' * (CELLS - filled)}] {done}/{total}\033[K"
+    return line + ("\n" if done >= total else "")
 
 
 def show(result: Mapping[str, Any], as_text: Callable[[Any], str], as_json: bool) -> None:

@@ -13,7 +13,7 @@ from espgen.cli.options import Command, existing, output_options, progress, shap
 
 if TYPE_CHECKING:
     from espgen.quantize.commands import QuantizeOptions
-    from espgen.quantize.data import Preprocess
+    from espgen.quantize.images import Preprocess
 
 Option = Callable[[Command], Command]
 
@@ -60,6 +60,8 @@ _METHODS: tuple[Option, ...] = (
     click.option("--int16", multiple=True, metavar="PATTERN", help="Layers to keep in int16; may be repeated."),
     click.option("--skip", multiple=True, metavar="PATTERN", help="Layers not to quantize to int8; may be repeated."),
     click.option("--skip-as", type=click.Choice(["int16", "float"]), help="What skipped layers are instead.  [int16]"),
+    click.option("--config", type=existing("file"), metavar="F.json",
+                 help="AMCT's configuration: quant_enable and num_bits of each layer."),
     click.option("--observer", type=click.Choice(["search", "weighted", "minmax", "percentile", "hist", "kl", "mse"]),
                  help="How activation ranges are found.  [search]"),
     click.option("--percentile", type=click.FloatRange(0.5, 1.0), metavar="F", help="For --observer percentile.  [0.9999]"),
@@ -99,7 +101,7 @@ def _with(options: Sequence[Option]) -> Option:
 
 
 def _preprocess(given: dict[str, Any]) -> Preprocess | None:
-    from espgen.quantize.data import Preprocess
+    from espgen.quantize.images import Preprocess
 
     named = {name: given[name] for name in ("mean", "std", "divisor", "resize")}
     wanted = {name: value for name, value in named.items() if value is not None}
@@ -289,6 +291,7 @@ def convert(
 @_DATA
 @_with(_PIXELS)
 @_with(_WORKERS)
+@shape_option
 @output_options
 def evaluate(
     float_model: Path | None,
@@ -320,6 +323,7 @@ def evaluate(
         threads=given["threads"] or 0,
         jobs=given["jobs"] or 1,
         dask=given["dask"],
+        shapes=given["shapes"],
         progress=progress(as_json),
     )
     show(result, text.evaluation, as_json)

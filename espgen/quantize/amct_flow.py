@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from espgen.errors import EspgenError
 from espgen.ir import Graph
 from espgen.quantize import amct_record, latency
 from espgen.quantize.exporter import qdq_bytes
@@ -157,12 +159,44 @@ def configuration(model: QuantizedModel, rolled_back: Sequence[str], settings: S
     return {"version": 1, "activation_offset": not settings.scheme.symmetric, "do_fusion": settings.fuse, **layers}
 
 
-def settings_of_configuration(content: Mapping[str, Any], settings: Settings) -> Settings:
-    """Settings with the layers a configuration disables kept in float."""
-    disabled = {
-        name for name, entry in content.items() if isinstance(entry, Mapping) and entry.get("quant_enable") is False
-    }
-    return settings.but(float_nodes=settings.float_nodes | disabled, fuse=bool(content.get("do_fusion", settings.fuse)))
+def settings_of_configuration(content: Mapping[str, Any], settings: Settings, names: Collection[str],
+                              skip_as: str = "float") -> Settings:  # fmt: skip
+    """Settings with what a configuration says of layers: quant_enable false keeps them float (or int16, by `skip_as`).
+
+    num_bits 16 makes them int16; do_fusion switches folding. names: the layers there are; EspgenError for any other.
+    """
+    layers = {name: entry for name, entry in content.items() if isinstance(entry, Mapping)}
+    unknown = sorted(set(layers) - set(names))
+    if unknown:
+        raise EspgenError(
+            f"the model has no layer {unknown[0]!r}", place="--config", hint="`espgen inspect` lists the names of the nodes"
+        )
+    disabled = {name for name, entry in layers.items() if entry.get("quant_enable") is False}
+    wide = {name for name, entry in layers.items() if 16 in (_bits(entry, "activation"), _bits(entry, "weight"))}
+    floats = disabled if skip_as == "float" else set()
+    bits = {**settings.bits, **dict.fromkeys(sorted((wide | disabled) - floats), 16)}
+    return settings.but(
+        bits=bits, float_nodes=settings.float_nodes | floats, fuse=bool(content.get("do_fusion", settings.fuse))
+    )
+
+
+def _bits(entry: Mapping[str, Any], what: str) -> int:
+    parameters = entry.get(f"{what}_quant_params")
+    return int(parameters.get("num_bits", 8)) if isinstance(parameters, Mapping) else 8
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """A configuration file's content. Raises EspgenError where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for entry in content.values():
+            if isinstance(entry, Mapping):
+                _bits(entry, "activation"), _bits(entry, "weight")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EspgenError(
+            f"this is no configuration: {error}", place=str(path), hint="`espgen quantize-fallback` writes one to start from"
+        ) from None
+    return dict(content)
 
 
 def log_text(lines: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ def analyse(model: QuantizedModel, data: Mapping[str, np.ndarray], layerwise: bo
         alone = output_error(single_layer(model, unit), few_real, few, threads) if layerwise else None
         layers.append(_layer(model, unit, real[unit.output], quantized[unit.output], alone))
         if progress is not None:
-            progress("analysing layers", index + 1, len(units))
+            progress(f"analysing {'layerwise' if layerwise else 'graphwise'} quantization error", index + 1, len(units))
     total = _ratio(quantized[graph.outputs[0]], real[graph.outputs[0]])
     return Analysis(tuple(layers), total, tuple(_advice(layers, total)))
 

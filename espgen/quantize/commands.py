@@ -20,12 +20,13 @@ from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.checks import check_folder, check_network, check_operators, check_targets, load_model, refusal
-from espgen.quantize.data import Preprocess, Samples
-from espgen.quantize.evaluate import ModelTask, Runner, as_dicts, evaluate, prediction, shared_runner
+from espgen.quantize.data import Samples
+from espgen.quantize.evaluate import ModelTask, Runner, Tell, as_dicts, evaluate, prediction, shared_runner
 from espgen.quantize.exporter import float_model as float_bytes
 from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.fallback import Evaluator, TopOne, as_dict
 from espgen.quantize.fold import FuseList, fold
+from espgen.quantize.images import Preprocess
 from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq
 from espgen.quantize.latency import Costs, Measure
 from espgen.quantize.mixed import Mixed, Target, fewest, recipe_settings
@@ -43,6 +44,8 @@ from espgen.quantize.statistics import Progress
 # Samples the error analysis runs on; the recipe minmax is for speed and gets a short one without the layerwise part.
 ANALYSED = 16
 FAST_ANALYSED = 4
+# Samples after which a component that is evaluated reports.
+COUNTED = 16
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class QuantizeOptions:
 
     split: share of channels for outlier channel splitting; equalize: "auto", "off" or an exponent; int16, skip: layer
     patterns (selection.py); skip_as: "int16" (what the chip does) or "float"; max_drop: largest loss of top-1 in
-    percentage points, searched with int16 layers (needs labels).
+    percentage points, searched with int16 layers (needs labels); config: AMCT's configuration of layers, as a file.
     """
 
     scheme: str = "shift"
@@ -78,6 +81,7 @@ class QuantizeOptions:
     seed: int = 0
     limit: int | None = None
     layerwise: bool = True
+    config: Path | None = None
     shapes: Mapping[str, Sequence[int] | int] = field(default_factory=dict)
 
 
@@ -107,7 +111,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
             options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress
         )
     else:
-        judging = samples if evaluation is None else data_module.load(evaluation, graph, preprocess)
+        judging = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
         if judging.labels is None:
             raise EspgenError("--max-drop needs labels", place="--data", hint="add labels `y`, or choose layers with --int16")
         target = Target(judging.arrays, judging.labels, options.max_drop / 100.0, costs, measure, measured_at, insist)
@@ -191,8 +195,7 @@ def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
     skipped = set(select(folded, options.skip)) if options.skip else set()
     if options.skip_as == "int16":
         wide, skipped = wide | skipped, set()
-    check_operators(folded, frozenset(skipped))
-    return Settings(
+    settings = Settings(
         scheme=scheme,
         observer=options.observer,
         observer_options=ObserverOptions(options.percentile, options.hist_percent, options.upsample_bins),
@@ -208,6 +211,11 @@ def make_settings(graph: Graph, options: QuantizeOptions) -> Settings:
         threads=options.threads or max(1, (os.cpu_count() or 1) // max(options.jobs, 1)),
         seed=options.seed,
     )
+    if options.config is not None:
+        content = amct_flow.read_configuration(options.config)
+        settings = amct_flow.settings_of_configuration(content, settings, {node.name for node in folded.nodes}, options.skip_as)
+    check_operators(folded, settings.float_nodes)
+    return settings
 
 
 def _exponent(text: str) -> float | None:
@@ -248,7 +256,7 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
     samples = data_module.load(data, graph, preprocess, options.limit)
-    judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess)
+    judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
     if evaluator is None and judged.labels is None:
         raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
     settings = _recipe(graph, samples, options, progress)
@@ -377,47 +385,68 @@ def _text(path: Path) -> str:
 
 def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,
                     limit: int | None = None, integer: bool = True, threads: int = 0, jobs: int = 1, dask: str | None = None,
-                    runners: Mapping[tuple[str, str], Runner] | None = None,
+                    shapes: Mapping[str, int] | None = None, runners: Mapping[tuple[str, str], Runner] | None = None,
                     progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Accuracy of the float model, the quantized model under onnxruntime, its integer graph in numpy, and `runners`.
 
     `runners`: further (model, place) -> Runner, such as a component on the host, in the simulator or on a board. With
-    `jobs` or `dask` the samples of the first three are shared out; the results are the same.
+    `jobs` or `dask` the samples of the first three are shared out; the results are the same. Images of a large folder are
+    read as they are needed, by whoever needs them. shapes: values of symbolic dimensions.
     """
-    first = float_model or quantized_model
-    if first is None:
+    if float_model is None and quantized_model is None:
         raise EspgenError("no model to evaluate", place="usage", hint="give a float model, a quantized one, or both")
-    graphs = [load_model(path, {}) for path in (float_model, quantized_model) if path is not None]
-    samples = data_module.load(data, graphs[0], preprocess, limit)
+    fixed = dict(shapes or {})
+    graphs: dict[Path, Graph] = {}
+    if float_model is not None:
+        graphs[float_model] = load_model(float_model, fixed)
+    if quantized_model is not None and quantized_model not in graphs:
+        graphs[quantized_model] = load_onnx(quantized_model)
+    samples = data_module.load(data, next(iter(graphs.values())), preprocess, limit, lazy=True)
     models: dict[tuple[str, str], ModelTask] = {}
     count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
-        models["float", "onnxruntime"] = ModelTask(_in_one_file(Path(float_model), graphs[0]), False, count)
+        stored = _in_one_file(Path(float_model), graphs[float_model], fixed)
+        models["float", "onnxruntime"] = ModelTask(stored, False, count, fixed)
     if quantized_model is not None:
         stored = Path(quantized_model).read_bytes()
         models["fake-quant", "onnxruntime"] = ModelTask(stored, False, count)
         if integer:
             models["integer", "numpy"] = ModelTask(stored, True, count)
-    shared = {key: shared_runner(task, jobs, dask) for key, task in models.items()}
-    every = {**shared, **dict(runners or {})}
-    counted = {key: _counted(runner, key, index, len(every), progress) for index, (key, runner) in enumerate(every.items())}
-    return {"samples": len(samples), "rows": as_dicts(evaluate(counted, samples))}
+    every: dict[tuple[str, str], Runner] = {
+        key: shared_runner(task, jobs, dask, _teller(f"evaluating {key[0]} ({key[1]})", progress)) for key, task in models.items()
+    }
+    for key, runner in (runners or {}).items():
+        every[key] = _counted(runner, _teller(f"evaluating {key[0]} ({key[1]})", progress))
+    return {"samples": len(samples), "rows": as_dicts(evaluate(every, samples))}
 
 
-def _in_one_file(model: Path, graph: Graph) -> bytes:
+def _teller(what: str, progress: Progress | None) -> Tell | None:
+    if progress is None:
+        return None
+    report = progress
+    return lambda done, total: report(what, done, total)
+
+
+def _in_one_file(model: Path, graph: Graph, shapes: Mapping[str, int]) -> bytes:
     """The model as it is, or with the weights inside where they lie beside it."""
     stored = model.read_bytes()
     try:
-        load_onnx(stored)
+        load_onnx(stored, shapes=shapes)
     except EspgenError:
         return float_bytes(graph)
     return stored
 
 
-def _counted(runner: Runner, key: tuple[str, str], index: int, total: int, progress: Progress | None) -> Runner:
-    def run(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        if progress is not None:
-            progress(f"evaluating {key[0]} ({key[1]})", index, total)
-        return runner(arrays)
+def _counted(runner: Runner, tell: Tell | None) -> Runner:
+    """A runner of other places, which gets a few samples at a time."""
+
+    def run(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(next(iter(arrays.values())))
+        results = []
+        for start in range(0, count, COUNTED):
+            results.append(runner({name: data[start : start + COUNTED] for name, data in arrays.items()}))
+            if tell is not None:
+                tell(min(start + COUNTED, count), count)
+        return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
     return run

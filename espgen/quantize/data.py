@@ -10,15 +10,19 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from espgen.errors import EspgenError, environment_error
+from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Value
+from espgen.quantize.images import ImageArray, Preprocess, find_images
+
+KEPT = 1024
+"""Images kept in memory where not all are needed at once; of larger sets the first LOOKED_AT are checked."""
+LOOKED_AT = 16
 
 LABELS = ("y", "label", "labels")
-LIST_FILES = ("val_list.txt", "image_label.txt", "labels.txt")
 
 
 @dataclass(frozen=True)
@@ -37,46 +41,26 @@ class Samples:
         return Samples(arrays, None if self.labels is None else self.labels[chosen])
 
 
-@dataclass(frozen=True)
-class Preprocess:
-    """How pixels 0..255 become model inputs: (pixel / divisor - mean) / std per channel, after resize and centre crop.
-
-    resize: length the shorter side is scaled to before the crop, 0 for resizing straight to the input's size.
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    divisor: float = 1.0
-    resize: int = 0
-
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 or float [samples, channels, height, width] -> float32 of the same shape."""
-        shape = (1, -1, 1, 1)
-        for option, given in (("--mean", self.mean), ("--std", self.std)):
-            if len(given) not in (1, pixels.shape[1]):
-                raise EspgenError(
-                    f"{len(given)} numbers for {pixels.shape[1]} channels", place=option, hint="one for all, or one per channel"
-                )
-        if 0.0 in self.std or self.divisor == 0.0:
-            raise EspgenError("pixels cannot be divided by 0", place="--std")
-        mean = np.asarray(self.mean, np.float32).reshape(shape)
-        std = np.asarray(self.std, np.float32).reshape(shape)
-        return np.asarray((pixels.astype(np.float32) / np.float32(self.divisor) - mean) / std, np.float32)
-
-
-def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit: int | None = None) -> Samples:
+def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit: int | None = None,
+         lazy: bool = False) -> Samples:  # fmt: skip
     """Samples for the inputs of a float graph from `source`.
 
     A folder holds images and val_list.txt ("path label" lines); `module:name` names a function without arguments that
     returns arrays [samples, ...], a dict of them by input, or (arrays, labels); anything else is an .npz whose arrays
     are named after the inputs (a single array may have any name) with labels in `y`. Images [N, H, W, C] of an NCHW
-    input are turned. Raises EspgenError for data that does not fit, is empty, not finite or constant.
+    input are turned. With `lazy` more than KEPT images of a folder are read only when a part of them is used. Raises
+    EspgenError for data that does not fit, is empty, not finite or constant.
     """
     path = Path(source)
     if preprocess is not None and preprocess.resize and not path.is_dir():
         raise EspgenError("only images from a folder are resized", place="--resize", hint="resize the arrays yourself")
     if path.is_dir():
-        arrays, labels = _folder(path, graph, preprocess or Preprocess(), limit)
+        if len(graph.inputs) != 1:
+            raise EspgenError("a folder of images fits only a model with one input", place=str(path), hint="use an .npz")
+        found, labels = find_images(path, graph.value(graph.inputs[0]).shape, preprocess or Preprocess(), limit)
+        if lazy and len(found) > KEPT:
+            return _lazy_samples(found, labels, graph, source)
+        arrays = {graph.inputs[0]: np.asarray(found)}
     elif ":" in source and not path.exists():
         arrays, labels = _function(source, graph)
     else:
@@ -92,6 +76,13 @@ def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit:
     count = next(iter(counts.values()))
     samples = Samples(checked, None if labels is None else _checked_labels(np.asarray(labels), count, graph, source))
     return samples.take(slice(0, limit)) if limit is not None else samples
+
+
+def _lazy_samples(images: ImageArray, labels: np.ndarray | None, graph: Graph, source: str) -> Samples:
+    name = graph.inputs[0]
+    check(np.asarray(images[:LOOKED_AT]), graph.value(name), source)
+    checked = None if labels is None else _checked_labels(labels, len(images), graph, source)
+    return Samples({name: cast(np.ndarray, images)}, checked)
 
 
 def _checked_labels(labels: np.ndarray, count: int, graph: Graph, source: str) -> np.ndarray:
@@ -219,62 +210,3 @@ def _function(source: str, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndar
     arrays = dict(result) if isinstance(result, Mapping) else {graph.inputs[0]: np.asarray(result)}
     named, found = _named({key: np.asarray(data) for key, data in arrays.items()}, graph)
     return named, found if labels is None else np.asarray(labels)
-
-
-def _folder(
-    path: Path, graph: Graph, preprocess: Preprocess, limit: int | None
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    if len(graph.inputs) != 1 or len(graph.value(graph.inputs[0]).shape) != 4:
-        raise EspgenError("a folder of images fits only a model with one NCHW input", place=str(path), hint="use an .npz")
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise environment_error("reading images needs Pillow", hint="pip install 'espgen[quantize]'") from error
-    entries = _entries(path)[:limit]
-    channels, high, wide = graph.value(graph.inputs[0]).shape[1:]
-    pixels = np.empty((len(entries), channels, high, wide), np.uint8)
-    for index, (file, _) in enumerate(entries):
-        try:
-            with Image.open(file) as image:
-                turned = image.convert("L" if channels == 1 else "RGB")
-        except OSError as error:
-            raise EspgenError(f"can't read the image: {error}", place=str(file)) from None
-        pixels[index] = _fit(turned, high, wide, preprocess.resize)
-    known = all(label is not None for _, label in entries)
-    labels = np.array([label for _, label in entries], np.int64) if known else None
-    return {graph.inputs[0]: preprocess.apply(pixels)}, labels
-
-
-def _entries(path: Path) -> list[tuple[Path, int | None]]:
-    """(image, label) of every line of the folder's list file, or every image without labels."""
-    listing = next((path / name for name in LIST_FILES if (path / name).is_file()), None)
-    entries: list[tuple[Path, int | None]] = []
-    if listing is None:
-        kinds = {".jpg", ".jpeg", ".png", ".bmp", ".ppm"}
-        entries = [(file, None) for file in sorted(path.rglob("*")) if file.suffix.lower() in kinds]
-    else:
-        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            name, _, label = line.strip().rpartition(" ")
-            if not name or not label.lstrip("-").isdigit():
-                raise EspgenError(f"line {number} is not 'path label'", place=str(listing))
-            entries.append((path / name.strip(), int(label)))
-    if not entries:
-        raise EspgenError("the folder holds no images", place=str(path), hint="list them in val_list.txt: path label")
-    return entries
-
-
-def _fit(image: Any, high: int, wide: int, resize: int) -> np.ndarray:
-    from PIL import Image
-
-    bilinear = Image.Resampling.BILINEAR
-    if resize:
-        ratio = resize / min(image.size)
-        image = image.resize((round(image.size[0] * ratio), round(image.size[1] * ratio)), bilinear)
-        left, top = (image.size[0] - wide) // 2, (image.size[1] - high) // 2
-        image = image.crop((left, top, left + wide, top + high))
-    elif image.size != (wide, high):
-        image = image.resize((wide, high), bilinear)
-    pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)

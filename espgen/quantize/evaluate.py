@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from espgen.quantize.runtime import Session
 SHARE = 64
 """Samples a process gets at a time."""
 
+Tell = Callable[[int, int], None]
 Runner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """float32 inputs [samples, ...] by name -> real-valued outputs [samples, ...] by name."""
 
@@ -133,15 +134,16 @@ def _from_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 class ModelTask:
     """Runs an ONNX model over samples: under onnxruntime, or (`integer`) its integer graph in the reference interpreter.
 
-    Holds the model's bytes, so that it can be sent to another process or machine.
+    Holds the model's bytes, so that it can be sent to another process or machine. shapes: of symbolic dimensions.
     """
 
     model: bytes
     integer: bool
     threads: int = 1
+    shapes: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        source = load_onnx(self.model)
+        source = load_onnx(self.model, shapes=self.shapes)
         if self.integer:
             integer = lower_to_integer(source)
             return dict(integer_runner(source, lambda feeds: run_integer(integer, feeds), integer)(arrays))
@@ -149,17 +151,23 @@ class ModelTask:
         return {name: results[name] for name in source.outputs}
 
 
-def shared_runner(task: ModelTask, jobs: int = 1, dask: str | None = None) -> Runner:
-    """A Runner that shares samples out over `jobs` processes or a Dask cluster; samples keep their order."""
-    if jobs == 1 and dask is None:
-        return task
+def shared_runner(task: ModelTask, jobs: int = 1, dask: str | None = None, tell: Tell | None = None) -> Runner:
+    """A Runner that shares samples out over `jobs` processes or a Dask cluster; samples keep their order.
+
+    tell: gets (samples done, samples) now and then.
+    """
 
     def run(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         count = len(next(iter(arrays.values())))
-        step = min(SHARE, -(-count // jobs)) if dask is None else SHARE
-        parts = [{name: data[start : start + step] for name, data in arrays.items()} for start in range(0, count, step)]
+        step = SHARE if dask is not None else max(min(SHARE, -(-count // jobs)), 1)
+        starts = range(0, count, step)
+        parts = [{name: data[start : start + step] for name, data in arrays.items()} for start in starts]
+        results = []
         with Pool[Mapping[str, np.ndarray], dict[str, np.ndarray]](jobs, dask, task) as pool:
-            results = pool.run(parts)
+            for result in pool.results(parts):
+                results.append(result)
+                if tell is not None:
+                    tell(min(len(results) * step, count), count)
         return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
     return run

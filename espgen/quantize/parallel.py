@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from types import MappingProxyType, TracebackType
 from typing import Any, Generic, TypeVar
@@ -55,12 +55,17 @@ class Pool(Generic[Argument, Result]):
 
     def run(self, arguments: Sequence[Argument]) -> list[Result]:
         """The task's results for all arguments."""
+        return list(self.results(arguments))
+
+    def results(self, arguments: Sequence[Argument]) -> Iterator[Result]:
+        """The same one by one, as they come, in the order of the arguments."""
         if self._client is not None:
             futures = [self._client.submit(_apply, self._sent, argument, pure=False) for argument in arguments]
-            return list(self._client.gather(futures))
-        if self._executor is not None:
-            return list(self._executor.map(_call, arguments))
-        return [self.task(argument) for argument in arguments]
+            yield from (future.result() for future in futures)
+        elif self._executor is not None:
+            yield from self._executor.map(_call, arguments)
+        else:
+            yield from (self.task(argument) for argument in arguments)
 
     def __enter__(self) -> Pool[Argument, Result]:
         return self

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from espgen import cli, evaluation
+from espgen.cli.options import bar
 from espgen.cycles import Measurement
 from espgen.errors import EspgenError
 from espgen.quantize import commands
@@ -242,11 +243,29 @@ def test_a_place_without_a_quantized_model_is_refused() -> None:
 
 def test_the_compiled_component_agrees_with_the_integer_graph(tmp_path: Path) -> None:
     quantized, data = models_dir() / "digits_int8_qdq.onnx", str(models_dir() / "digits_test.npz")
-    result = evaluation.run(models_dir() / "digits_float.onnx", quantized, data, places=("host",), limit=40)
+    result = evaluation.run(models_dir() / "digits_float.onnx", quantized, data, places=("host", "sim"), limit=40)
     assert [(row["model"], row["place"]) for row in result["rows"]] == [
         ("float", "onnxruntime"), ("fake-quant", "onnxruntime"), ("integer", "numpy"), ("component", "host"),
+        ("component", "sim"),
     ]  # fmt: skip
-    numpy_row, host_row = result["rows"][2:]
+    numpy_row, host_row, sim_row = result["rows"][2:]
     assert {**host_row, "model": "", "place": ""} == {**numpy_row, "model": "", "place": ""}
+    assert {**sim_row, "place": ""} == {**host_row, "place": ""}
     assert host_row["top1"] > 0.9
     assert "component" in text.evaluation(result)
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (("calibrating", 0, 8), "calibrating [........................] 0/8"),
+        (("calibrating", 2, 8), "calibrating [######..................] 2/8"),
+        (("calibrating", 8, 8), "calibrating [########################] 8/8"),
+        (("searching", 3, 0), "searching 3"),
+    ],
+)
+def test_the_progress_bar(step: tuple[str, int, int], shown: str) -> None:
+    line = bar(*step)
+    assert line.strip("\r\n").removesuffix("\033[K") == shown
+    assert line.startswith("\r")
+    assert line.endswith("\n") == (step[1] >= step[2])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from espgen.errors import EspgenError
@@ -29,6 +31,7 @@ from espgen.quantize.exporter import float_model
 from espgen.quantize.imports import strip_qdq
 from espgen.quantize.model import TensorQuant
 from espgen.quantize.pipeline import run_float
+from espgen.quantize.settings import Settings
 from espgen.report import text
 from tests.unit.quantize_nets import HARD, images
 
@@ -211,7 +214,17 @@ def test_accuracy_fallback_writes_amct_s_files(tmp_path: Path) -> None:
     disabled = {name for name, entry in config.items() if isinstance(entry, dict) and not entry["quant_enable"]}
     assert disabled == set(result["rolled_back"]) & set(config)
     graph = HARD["outlier_channels"]()
-    assert settings_of_configuration(config, make_settings(graph, POOR)).float_nodes == disabled
+    names = {node.name for node in graph.nodes}
+    assert settings_of_configuration(config, make_settings(graph, POOR), names).float_nodes == disabled
+    path = tmp_path / "amct" / "results" / "accuracy_based_auto_calibration_final_config.json"
+    again = make_settings(graph, replace(POOR, config=path))
+    assert {name for name, bits in again.bits.items() if bits == 16} == disabled
+    config["Conv_0"]["weight_quant_params"]["num_bits"] = 16
+    assert settings_of_configuration(config, Settings(), names).bits == {"Conv_0": 16}
+    for broken, message in (("[]", "no configuration"), ('{"Conv_99": {}}', "no layer 'Conv_99'"), ("{", "no configuration")):
+        path.write_text(broken)
+        with pytest.raises(EspgenError, match=message):
+            make_settings(graph, replace(POOR, config=path))
     recorded = amct_record.read((tmp_path / "amct" / "tmp" / "scale_offset_record.txt").read_text())
     assert disabled.isdisjoint(recorded)
     assert "Accuracy of original model is 1.0" in (tmp_path / "amct" / "amct_log" / "amct_espgen.log").read_text()
@@ -283,3 +296,24 @@ def test_evaluation_in_several_processes_is_the_same(model: Path, data: Path, tm
     quantize(model, str(data), output, FAST)
     alone, shared = (evaluate_models(model, output, str(data), threads=1, limit=8, jobs=jobs) for jobs in (1, 2))
     assert alone == shared
+
+
+def test_evaluation_on_a_dask_cluster_is_the_same(model: Path, data: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    output = tmp_path / "net_int8.onnx"
+    quantize(model, str(data), output, FAST)
+    alone = evaluate_models(model, output, str(data), threads=1, limit=8)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        shared = evaluate_models(model, output, str(data), threads=1, limit=8, dask=cluster.scheduler_address)
+    assert alone == shared
+
+
+def test_evaluation_fixes_symbolic_dimensions(tmp_path: Path) -> None:
+    proto = onnx.load_from_string(float_model(HARD["loud_logits"]()))
+    proto.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    np.savez(tmp_path / "data.npz", x=images(4))
+    with pytest.raises(EspgenError, match="symbolic"):
+        evaluate_models(tmp_path / "net.onnx", None, str(tmp_path / "data.npz"))
+    result = evaluate_models(tmp_path / "net.onnx", None, str(tmp_path / "data.npz"), shapes={"H": 16})
+    assert result["samples"] == 4

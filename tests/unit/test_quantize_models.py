@@ -206,6 +206,26 @@ def test_dask_does_not_change_the_result() -> None:
     assert qdq_bytes(alone.model) == qdq_bytes(remote.model)
 
 
+def test_dask_judges_the_same() -> None:
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    graph = HARD["outlier_channels"]()
+    evaluator = TopOne(_labels(graph), 0.25)
+    alone = accuracy_fallback(graph, CALIBRATION, TEST, evaluator, POOR)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        remote = accuracy_fallback(graph, CALIBRATION, TEST, evaluator, POOR, dask=address)
+    assert remote.history == alone.history
+    assert qdq_bytes(remote.deploy) == qdq_bytes(alone.deploy)
+
+
+def test_processes_judge_the_same() -> None:
+    graph = HARD["outlier_channels"]()
+    evaluator = TopOne(_labels(graph), 0.25)
+    alone, together = (accuracy_fallback(graph, CALIBRATION, TEST, evaluator, POOR, jobs=jobs) for jobs in (1, 2))
+    assert together.history == alone.history
+    assert qdq_bytes(together.deploy) == qdq_bytes(alone.deploy)
+
+
 def test_analysis_reports_every_layer() -> None:
     model = _quantized("outlier_channels", Scheme.SHIFT, True)[1]
     analysis = analyse(model, {"input": TEST["input"][:16]})
