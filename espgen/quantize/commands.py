@@ -401,7 +401,15 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
         graphs[float_model] = load_model(float_model, fixed)
     if quantized_model is not None and quantized_model not in graphs:
         graphs[quantized_model] = load_onnx(quantized_model)
-    samples = data_module.load(data, next(iter(graphs.values())), preprocess, limit, lazy=True)
+    first, last = next(iter(graphs.values())), list(graphs.values())[-1]
+    if set(first.inputs) != set(last.inputs) or [first.value(name).shape for name in first.inputs] != [
+        last.value(name).shape for name in first.inputs
+    ]:
+        raise EspgenError(
+            f"the models have different inputs: {_shapes(first)} and {_shapes(last)}", place=str(quantized_model),
+            hint="give a model and its own quantized form",
+        )  # fmt: skip
+    samples = data_module.load(data, first, preprocess, limit, lazy=True)
     models: dict[tuple[str, str], ModelTask] = {}
     count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
@@ -418,6 +426,10 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     for key, runner in (runners or {}).items():
         every[key] = _counted(runner, _teller(f"evaluating {key[0]} ({key[1]})", progress))
     return {"samples": len(samples), "rows": as_dicts(evaluate(every, samples))}
+
+
+def _shapes(graph: Graph) -> str:
+    return ", ".join(f"{name} {graph.value(name).shape}" for name in graph.inputs)
 
 
 def _teller(what: str, progress: Progress | None) -> Tell | None:

@@ -52,6 +52,9 @@ def evaluate(runners: Mapping[tuple[str, str], Runner], samples: Samples, output
         scores = np.asarray(found, np.float64).reshape(len(found), -1)
         if len(scores) != len(samples):
             raise EspgenError(f"{model} on {place} returned {len(scores)} results for {len(samples)} samples")
+        if reference is not None and scores.shape != reference.shape:
+            counts = f"{scores.shape[1]} values per sample, the first model {reference.shape[1]}"
+            raise EspgenError(f"{model} on {place} returns {counts}", place="outputs", hint="compare models of one network")
         top1, top5 = accuracy(scores, samples.labels)
         agreement, error = None, None
         if reference is None:

@@ -224,6 +224,17 @@ def test_a_quantized_model_is_not_quantized_again(folder: Path, capsys: pytest.C
     refused(capsys, folder, "espgen quantize", "convert", "net.onnx", "--data", "data.npz", "-o", "out/c.onnx")
 
 
+def test_models_of_different_networks_are_not_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(MODELS["plain"](), folder / "other.onnx")
+    assert run(capsys, *quantize("other.onnx", "x.npz"))[0] == 0
+    compare = ("evaluate", "--float", "net.onnx", "--quantized", "out/q.onnx", "--data", "data.npz")
+    refused(capsys, folder, "the models have different inputs", *compare)
+    smaller = _one(helper.make_node("Relu", ["x"], ["y"], name="relu"), out=INPUT)
+    onnx.save(smaller, folder / "smaller.onnx")
+    compare = ("evaluate", "--float", "smaller.onnx", "--quantized", "out/q.onnx", "--data", "x.npz")
+    refused(capsys, folder, "values per sample, the first model 768", *compare)
+
+
 @pytest.mark.parametrize("content", [b"", b"no model at all", None], ids=["empty", "text", "cut_off"])
 def test_files_that_are_no_models(content: bytes | None, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = (folder / "net.onnx").read_bytes()
