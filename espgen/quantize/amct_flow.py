@@ -122,6 +122,7 @@ def accuracy_lines(details: Mapping[str, Any], paths: Paths) -> list[str]:
         f"Accuracy of original model is {details['original']:.6f}",
         f"Accuracy of global quantized model is {details['global_quantized']:.6f}",
         f"Accuracy of saved model is {details['saved']:.6f}",
+        f"Accuracy of deploy model is {details['deployed']:.6f}",
         *_stored(paths),
     ]
 

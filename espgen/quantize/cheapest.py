@@ -66,7 +66,7 @@ class _Search:
             chosen = self.cheaper(self.enough(marginal_order(ranking, self.total)))
         model, saved = self.models[chosen], self.tried[chosen].metric
         history = tuple(self.tried.values())
-        return Fallback(model, model, chosen, self.original, self.tried[()].metric, saved, ranking, history)
+        return Fallback(model, model, chosen, self.original, self.tried[()].metric, saved, saved, ranking, history)
 
     def satisfied(self, names: Collection[str]) -> bool:
         """Whether the network with these layers in int16 meets the target; tried once."""

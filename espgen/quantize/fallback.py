@@ -70,7 +70,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Fallback:
-    """Outcome: the fake-quant model (rolled-back layers in float), the deploy model (int16 there), and how it was found."""
+    """Outcome: the fake-quant model (rolled-back layers in float), the deploy model (int16 there), and how it was found.
+
+    original, global_quantized, saved, deployed: metrics of the float network, with everything in int8, of both models.
+    """
 
     fake_quant: QuantizedModel
     deploy: QuantizedModel
@@ -78,6 +81,7 @@ class Fallback:
     original: float
     global_quantized: float
     saved: float
+    deployed: float
     ranking: tuple[Ranking, ...]
     history: tuple[Step, ...]
 
@@ -152,7 +156,7 @@ def _roll_back(calibrated: Calibrated, calibration: Mapping[str, np.ndarray], ev
     if satisfied(()):
         model = models[()]
         metric = history[0].metric
-        return Fallback(model, model, (), original, metric, metric, (), tuple(history))
+        return Fallback(model, model, (), original, metric, metric, metric, (), tuple(history))
     ranking = rank_layers(models[()], calibrated, calibration, settings, sensitivity)
     order = [layer.name for layer in ranking]
     # Rolling back everything would be the unquantized network: AMCT refuses that too.
@@ -165,7 +169,9 @@ def _roll_back(calibrated: Calibrated, calibration: Mapping[str, np.ndarray], ev
     names = tuple(found)
     deploy = quantize_calibrated(calibrated, calibration, settings.but(bits={**settings.bits, **dict.fromkeys(names, 16)}))
     saved = next(step.metric for step in history if step.rolled_back == names)
-    return Fallback(models[names], deploy, names, original, history[0].metric, saved, tuple(ranking), tuple(history))
+    deployed = evaluator.evaluate(run(deploy))
+    metrics = (original, history[0].metric, saved, deployed)
+    return Fallback(models[names], deploy, names, *metrics, tuple(ranking), tuple(history))
 
 
 def rank_layers(model: QuantizedModel, calibrated: Calibrated, data: Mapping[str, np.ndarray], settings: Settings,
@@ -197,6 +203,7 @@ def as_dict(result: Fallback) -> dict[str, Any]:
         "original": result.original,
         "global_quantized": result.global_quantized,
         "saved": result.saved,
+        "deployed": result.deployed,
         "rolled_back": list(result.rolled_back),
         "ranking": [{"name": layer.name, "cosine": layer.cosine, "noise": layer.noise} for layer in result.ranking],
         "history": [

@@ -227,6 +227,7 @@ def test_accuracy_fallback_writes_amct_s_files(tmp_path: Path) -> None:
             make_settings(graph, replace(POOR, config=path))
     recorded = amct_record.read((tmp_path / "amct" / "tmp" / "scale_offset_record.txt").read_text())
     assert disabled.isdisjoint(recorded)
+    assert f"Accuracy of deploy model is {result['deployed']:.6f}" in result["log"]
     assert "Accuracy of original model is 1.0" in (tmp_path / "amct" / "amct_log" / "amct_espgen.log").read_text()
 
 

@@ -269,6 +269,8 @@ def test_accuracy_fallback_rolls_back_until_satisfied(strategy: str) -> None:
     assert set(result.fake_quant.layers).isdisjoint(result.rolled_back)
     assert all(layer.bits == 16 for name, layer in result.deploy.layers.items() if name in result.rolled_back)
     assert lower_to_integer(load_onnx(qdq_bytes(result.deploy))).nodes
+    scores = run_quantized(result.deploy, TEST)[graph.outputs[0]]
+    assert result.deployed == TopOne(_labels(graph), 0.25).evaluate({"scores": scores})
 
 
 def test_accuracy_fallback_makes_no_model_where_only_float_will_do() -> None:
