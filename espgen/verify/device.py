@@ -230,13 +230,15 @@ class Device:
         stop_layer: int = 0,
         progress: Progress | None = None,
     ) -> RunReport:
-        """Write the inputs and run. The device compares the inputs with hashes sent along before it starts.
+        """Write the inputs and run. The device compares the inputs with a hash sent along before it starts.
 
         EspgenError for inputs that are missing or have another shape or type.
         """
         packed = [packed_input(tensor, inputs) for tensor in self.info.inputs]
-        hashes = [hash_rows(data, tensor.row_bytes) for data, tensor in zip(packed, self.info.inputs, strict=True)]
-        request = struct.pack(f"<BHH{len(hashes)}I", flags, stop_layer, len(hashes), *hashes)
+        announced = 0
+        for data, tensor in zip(packed, self.info.inputs, strict=True):
+            announced = (31 * announced + hash_rows(data, tensor.row_bytes)) % (1 << 32)
+        request = struct.pack("<BHHI", flags, stop_layer, len(packed), announced)
         for attempt in range(1, INPUT_ATTEMPTS + 1):
             for tensor, data in zip(self.info.inputs, packed, strict=True):
                 self._write(tensor, data)

@@ -80,7 +80,7 @@ def read_model_info(describe: Callable[[int, int], bytes], tensors: int, layers:
     try:
         tensor_infos = tuple(parse_tensor(index, describe(Describe.TENSOR, index)) for index in range(tensors))
         layer_infos = tuple(parse_layer(index, describe(Describe.LAYER, index)) for index in range(layers))
-        inputs, outputs = parse_interface(describe(Describe.INTERFACE, 0))
+        inputs, outputs = read_interface(describe)
         layer_infos = tuple(
             replace(layer, values=tuple(tensor_infos[index].name for index in layer.outputs)) for layer in layer_infos
         )
@@ -117,13 +117,18 @@ def parse_layer(index: int, data: bytes) -> LayerInfo:
     return LayerInfo(index, name, op, macs, first_output, tuple(outputs))
 
 
-def parse_interface(data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tensor indices of the inputs and of the outputs."""
-    (count,) = struct.unpack_from("<H", data)
-    inputs = struct.unpack_from(f"<{count}H", data, 2)
-    place = 2 + 2 * count
-    (count,) = struct.unpack_from("<H", data, place)
-    return tuple(inputs), tuple(struct.unpack_from(f"<{count}H", data, place + 2))
+def read_interface(describe: Callable[[int, int], bytes]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tensor indices of the inputs and of the outputs, in as many answers as they take. struct.error for other answers."""
+    indices: list[int] = []
+    while True:
+        data = describe(Describe.INTERFACE, len(indices))
+        inputs, outputs = struct.unpack_from("<HH", data)
+        found = struct.unpack(f"<{(len(data) - 4) // 2}H", data[4:])
+        indices += found
+        if len(indices) == inputs + outputs:
+            return tuple(indices[:inputs]), tuple(indices[inputs:])
+        if not found or len(indices) > inputs + outputs:
+            raise struct.error(f"{len(indices)} of {inputs} inputs and {outputs} outputs")
 
 
 def parse_text(data: bytes, place: int) -> tuple[str, int]:

@@ -35,6 +35,16 @@ void EncodeLayer(const Model& model, const Layer& layer, ByteWriter* writer) {
   writer->Text(layer.name, kMaxText);
 }
 
+// A model may have more inputs and outputs than a reply holds.
+void EncodeInterface(const Model& model, uint32_t first, ByteWriter* writer) {
+  writer->U16(model.input_count);
+  writer->U16(model.output_count);
+  const uint32_t count = uint32_t{model.input_count} + model.output_count;
+  for (uint32_t i = first; i < count && writer->room() >= 2; ++i) {
+    writer->U16(i < model.input_count ? model.inputs[i] : model.outputs[i - model.input_count]);
+  }
+}
+
 }  // namespace
 
 bool EncodeDescription(const Model& model, uint8_t what, uint16_t index, ByteWriter* writer) {
@@ -48,9 +58,8 @@ bool EncodeDescription(const Model& model, uint8_t what, uint16_t index, ByteWri
       EncodeLayer(model, model.layers[index], writer);
       return true;
     case kDescribeInterface:
-      if (index != 0) return false;
-      EncodeIndices(model.inputs, model.input_count, writer);
-      EncodeIndices(model.outputs, model.output_count, writer);
+      if (index > uint32_t{model.input_count} + model.output_count) return false;
+      EncodeInterface(model, index, writer);
       return true;
     default:
       return false;

@@ -20,7 +20,7 @@
 namespace espgen {
 namespace agent {
 
-constexpr uint16_t kProtocolVersion = 1;
+constexpr uint16_t kProtocolVersion = 2;
 constexpr size_t kMaxData = 1024;
 constexpr size_t kHeaderBytes = 10;
 constexpr size_t kCrcBytes = 4;
@@ -34,7 +34,7 @@ enum Type : uint8_t {
   kHello = 0x01,     // version u16, session u32
   kDescribe = 0x02,  // what u8, index u16
   kWrite = 0x03,     // tensor u16, offset u32, bytes
-  kRun = 0x04,       // flags u8, layer u16, inputs u16, row hash u32 of each input
+  kRun = 0x04,       // flags u8, layer u16, inputs u16, u32 of their row hashes: h = 31 h + hash
   kRead = 0x05,      // tensor u16, offset u32, length u16
   kHashes = 0x06,    // first layer output u16
   kProfile = 0x07,   // first layer u16
