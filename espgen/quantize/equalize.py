@@ -20,7 +20,9 @@ from espgen.quantize.units import bound_limits, is_depthwise, is_product
 
 DEAD = 1e-4
 # A channel that hardly ever fires on the calibration data may fire on other data: too large a factor would cut it off.
-LARGEST_FACTOR = 4.0
+RARE = 0.05
+LARGEST_RARE_FACTOR = 4.0
+LARGEST_FACTOR = 2.0**6
 LARGEST_FREE_FACTOR = 2.0**10
 _TIES = frozenset({"Relu", "Clip", "Add", "Sub", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LeakyRelu"})
 
@@ -98,14 +100,15 @@ def _tied(graph: Graph, node: Node, dynamic: list[str]) -> bool:
 
 
 def group_factors(group: Group, statistics: Mapping[str, TensorStatistics], exponent: float) -> np.ndarray:
-    """Factors per channel, at least 1, that lift small channels: r_c = (T / max_c)^exponent (1 where `free`).
+    """Factors per channel, at least 1, that lift small channels: r_c = (T / max_c)^exponent.
 
-    Dead channels (max_c < 1e-4 T) get the typical factor instead of a huge one.
+    Dead channels (max_c < 1e-4 T) get the typical factor instead of a huge one; channels that rarely fire, a small one.
     """
-    relative = np.zeros(group.channels)
+    relative, fired = np.zeros(group.channels), np.zeros(group.channels)
     for name in group.names:
         if name in statistics:
             extent = np.asarray(statistics[name].extent, np.float64)
+            fired = np.maximum(fired, np.mean(statistics[name].samples != 0.0, axis=0))
             if extent.max(initial=0.0) > 0.0:
                 relative = np.maximum(relative, extent / extent.max())
     if relative.max(initial=0.0) == 0.0:
@@ -113,22 +116,11 @@ def group_factors(group: Group, statistics: Mapping[str, TensorStatistics], expo
     relative /= relative.max()
     alive = relative >= DEAD
     factors = np.ones(group.channels)
-    factors[alive] = relative[alive] ** -(1.0 if group.free else exponent)
+    factors[alive] = relative[alive] ** -exponent
     factors[~alive] = float(np.median(factors[alive]))
-    return np.minimum(factors, LARGEST_FREE_FACTOR if group.free else LARGEST_FACTOR)
-
-
-def usual_exponent(graph: Graph, group: Group) -> float:
-    """0.5 for tensors without an upper bound, 0 behind a ReLU6, whose channels are alike already.
-
-    There, lifting small channels only adds weight noise and cuts off channels that fire rarely (measured on MobileNetV2).
-    """
-    bounded = any(
-        node.op == "Clip" and bound_limits(graph, node)[1] < float("inf")
-        for node in graph.nodes
-        if node.outputs[0] in group.names
-    )
-    return 0.0 if bounded else 0.5
+    if group.free:
+        return np.minimum(factors, LARGEST_FREE_FACTOR)
+    return np.minimum(factors, np.where(fired < RARE, LARGEST_RARE_FACTOR, LARGEST_FACTOR))
 
 
 def apply_factors(graph: Graph, factors: Mapping[str, np.ndarray]) -> Graph:

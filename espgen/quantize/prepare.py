@@ -9,13 +9,14 @@ import numpy as np
 
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, constant_value, fresh_name
-from espgen.quantize.equalize import Group, apply_factors, find_groups, group_factors, usual_exponent
+from espgen.quantize.balance import balanced_factors
+from espgen.quantize.equalize import Group, apply_factors, find_groups, group_factors
 from espgen.quantize.fold import fold
 from espgen.quantize.model import Scheme, TensorQuant
 from espgen.quantize.observers import FRACTIONS, SEARCH_VALUES, SEARCHES, Error, choose_range, descend, interval, weighted_error
 from espgen.quantize.patches import weight_matrix
 from espgen.quantize.probe import Probe
-from espgen.quantize.scales import least_output_scale, power_of_two_above, tensor_quant
+from espgen.quantize.scales import common_factor, least_output_scale, power_of_two_above, tensor_quant
 from espgen.quantize.settings import AUTO_EXPONENT, Settings
 from espgen.quantize.split import split_outliers
 from espgen.quantize.statistics import Progress, TensorStatistics, collect
@@ -110,14 +111,15 @@ def _prepare(calibrated: Calibrated, settings: Settings, groups: Sequence[Group]
              progress: Progress | None) -> Prepared:  # fmt: skip
     """As `prepare`; groups that hold a tensor of `even` get no factors that differ by channel."""
     graph = calibrated.graph
+    consumers = graph.consumers()
     factors: dict[str, np.ndarray] = {}
     for group in groups:
         if not even.isdisjoint(group.names):
             continue
-        exponent = settings.equalize or 0.0
-        if exponent == AUTO_EXPONENT:
-            exponent = usual_exponent(graph, group)
-        found = group_factors(group, calibrated.statistics, exponent)
+        if settings.equalize == AUTO_EXPONENT:
+            found = balanced_factors(graph, group, calibrated.statistics, consumers, settings.scheme.symmetric)
+        else:
+            found = group_factors(group, calibrated.statistics, 1.0 if group.free else settings.equalize or 0.0)
         if np.ptp(found) > 0.0:
             factors |= dict.fromkeys(group.names, found)
     equalized = apply_factors(graph, factors)
@@ -282,7 +284,7 @@ def _lift(groups: Sequence[Group], calibrated: Calibrated, factors: Mapping[str,
             thresholds.append(symmetric_threshold(statistics, judge, settings))
         if not members:
             continue
-        common = _common_factor(thresholds)
+        common = common_factor(thresholds)
         for name in group.names:
             lifted[name] = lifted.get(name, np.ones(group.channels)) * common
         for name, threshold in zip(members, thresholds, strict=True):
@@ -299,16 +301,6 @@ def symmetric_threshold(statistics: TensorStatistics, error: Error, settings: Se
         low, high = interval(settings.observer, statistics, 8, settings.observer_options)
         return max(-low, high, extent * 1e-3)
     return extent * descend(FRACTIONS, lambda fraction: error(TensorQuant(extent * fraction / 127.0, 0)))[0]
-
-
-def _common_factor(thresholds: Sequence[float]) -> float:
-    """The factor in [1, 2) that puts one threshold on 127 * 2^k and leaves the others the least slack."""
-    exponents = [float(np.log2(threshold / 127.0)) for threshold in thresholds]
-
-    def slack(fraction: float) -> float:
-        return sum(float(np.ceil(value + fraction - 1e-6)) - value - fraction for value in exponents)
-
-    return float(2.0 ** min(((-value) % 1.0 for value in exponents), key=slack))
 
 
 def _without_negative_shifts(graph: Graph, equalized: Graph, units: Sequence[Unit], grids: dict[str, TensorQuant],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,6 +46,16 @@ def symmetric_need(low: float, high: float, bits: int) -> float:
 def power_of_two_above(scale: float) -> float:
     """The smallest power of two that is not below `scale` (a millionth part less counts as equal)."""
     return 2.0 ** math.ceil(math.log2(scale * _HEADROOM))
+
+
+def common_factor(thresholds: Sequence[float]) -> float:
+    """The factor in [1, 2) that puts one threshold on 127 * 2^k and leaves the others the least slack."""
+    exponents = [math.log2(threshold / 127.0) for threshold in thresholds]
+
+    def slack(fraction: float) -> float:
+        return sum(math.ceil(value + fraction - 1e-6) - value - fraction for value in exponents)
+
+    return float(2.0 ** min(((-value) % 1.0 for value in exponents), key=slack))
 
 
 def _float32(scale: float) -> float:

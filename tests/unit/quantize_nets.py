@@ -162,7 +162,44 @@ def loud_logits(seed: int = 5) -> Graph:
     return net.graph()
 
 
-HARD = {"spread_variances": spread_variances, "outlier_channels": outlier_channels, "loud_logits": loud_logits}
+def uneven_channels(seed: int = 11) -> Graph:
+    """MobileNet blocks with ReLU6 whose channels differ a thousandfold: those below the bound are rescaled, the next layer
+    undoes it."""
+    net = Net((1, 3, 16, 16), seed)
+    net.conv(16, 3, 2)
+    net.relu6()
+    tensors = []
+    for channels, stride in ((24, 1), (32, 2), (32, 1), (48, 1)):
+        tensors.append(net.last)
+        net.conv(net.shape[1], 3, stride, depthwise=True)
+        net.relu6()
+        tensors.append(net.last)
+        net.conv(channels, 1)
+        net.relu6()
+    net.head(10, gain=4.0)
+    graph = net.graph().updated(outputs=tuple(tensors))
+    peaks = run_float(graph, {"input": images(48, (3, 16, 16), seed=9)})
+    makers = {net.nodes[index + 1].outputs[0]: node for index, node in enumerate(net.nodes[:-1]) if node.op == "Conv"}
+    readers = {node.inputs[0]: node for node in net.nodes if node.op == "Conv"}
+    for name in tensors:
+        highest = peaks[name].max(axis=(0, 2, 3))
+        wanted = 10.0 ** net.random.normal(0.0, 0.8, highest.size)
+        scale = np.where(highest < 5.9, np.minimum(wanted, np.maximum(5.5 / np.maximum(highest, 1e-3), 1.0)), 1.0)
+        weights, bias = makers[name].inputs[1:]
+        net.constants[weights] = (net.constants[weights] * scale[:, None, None, None]).astype(np.float32)
+        net.constants[bias] = (net.constants[bias] * scale).astype(np.float32)
+        reader = readers[name]
+        shape = (-1, 1, 1, 1) if reader.attrs["group"] > 1 else (1, -1, 1, 1)
+        net.constants[reader.inputs[1]] = (net.constants[reader.inputs[1]] / scale.reshape(shape)).astype(np.float32)
+    return net.graph()
+
+
+HARD = {
+    "spread_variances": spread_variances,
+    "outlier_channels": outlier_channels,
+    "loud_logits": loud_logits,
+    "uneven_channels": uneven_channels,
+}
 
 
 def operator_zoo(seed: int = 2) -> Graph:

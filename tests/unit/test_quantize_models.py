@@ -54,9 +54,12 @@ LIMITS = {
     ("outlier_channels", Scheme.SHIFT): 0.08,
     ("outlier_channels", Scheme.AFFINE): 0.08,
     ("outlier_channels", Scheme.ESP_DL): 0.08,
+    ("uneven_channels", Scheme.SHIFT): 0.015,
+    ("uneven_channels", Scheme.AFFINE): 0.015,
+    ("uneven_channels", Scheme.ESP_DL): 0.03,
     ("loud_logits", Scheme.SHIFT): 0.002, ("loud_logits", Scheme.AFFINE): 0.002, ("loud_logits", Scheme.ESP_DL): 0.005,
 }  # fmt: skip
-GAINS = {"spread_variances": 0.7, "outlier_channels": 0.2, "loud_logits": 0.6}
+GAINS = {"spread_variances": 0.7, "outlier_channels": 0.2, "loud_logits": 0.6, "uneven_channels": 0.05}
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))
