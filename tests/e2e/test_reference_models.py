@@ -74,15 +74,18 @@ def _top1(graph: Graph, data: Dataset) -> Array:
 
 @PROVE
 @pytest.mark.parametrize("model", MODELS, ids=_ids)
-def test_means_equal_onnxruntimes_on_all_data(model: ReferenceModel) -> None:
-    """Exact ties included, which float32 breaks by the noise of its own sum: the order of its operations is ours."""
+def test_means_equal_onnxruntimes(model: ReferenceModel) -> None:
+    """Exact ties included, which float32 breaks by the noise of its own sum: the order of its operations is ours.
+
+    On all data; on 10 inputs where scales are powers of two and there is no noise.
+    """
     pytest.importorskip("onnxruntime", reason="the outside oracle")
     from tests.e2e.layer_oracle import LayerOracle
 
     graph = integer_graph(model)
     oracle = LayerOracle(str(model.path), graph)
     (mean,) = (node for node in graph.nodes if node.op == "reduce_mean")
-    for sample in dataset(model, graph, None):
+    for sample in dataset(model, graph, 10 if model.exact else None):
         values = run_layers(graph, sample)
         result = oracle.compare({name: values[name] for name in (mean.inputs[0], mean.outputs[0])})
         assert list(result.values()) == [(0, 0.0)], result
