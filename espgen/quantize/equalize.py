@@ -99,11 +99,28 @@ def _tied(graph: Graph, node: Node, dynamic: list[str]) -> bool:
     return False
 
 
-def group_factors(group: Group, statistics: Mapping[str, TensorStatistics], exponent: float) -> np.ndarray:
-    """Factors per channel, at least 1, that lift small channels: r_c = (T / max_c)^exponent.
+@dataclass(frozen=True)
+class Channels:
+    """How a group's channels compare: largest value of each relative to the largest of all, the most each may be lifted."""
 
-    Dead channels (max_c < 1e-4 T) get the typical factor instead of a huge one; channels that rarely fire, a small one.
-    """
+    relative: np.ndarray
+    limit: np.ndarray
+
+    def factors(self, exponent: float) -> np.ndarray:
+        """Factors per channel, at least 1, that lift small channels: r_c = (T / max_c)^exponent.
+
+        Dead channels (max_c < 1e-4 T) get the typical factor instead of a huge one.
+        """
+        alive = self.relative >= DEAD
+        factors = np.ones(self.relative.size)
+        if alive.any():
+            factors[alive] = self.relative[alive] ** -exponent
+            factors[~alive] = float(np.median(factors[alive]))
+        return np.asarray(np.minimum(factors, self.limit))
+
+
+def relative_channels(group: Group, statistics: Mapping[str, TensorStatistics]) -> Channels:
+    """The channels of a group over all its tensors; those that rarely fire may be lifted a little only."""
     relative, fired = np.zeros(group.channels), np.zeros(group.channels)
     for name in group.names:
         if name in statistics:
@@ -111,16 +128,10 @@ def group_factors(group: Group, statistics: Mapping[str, TensorStatistics], expo
             fired = np.maximum(fired, np.mean(statistics[name].samples != 0.0, axis=0))
             if extent.max(initial=0.0) > 0.0:
                 relative = np.maximum(relative, extent / extent.max())
-    if relative.max(initial=0.0) == 0.0:
-        return np.ones(group.channels)
-    relative /= relative.max()
-    alive = relative >= DEAD
-    factors = np.ones(group.channels)
-    factors[alive] = relative[alive] ** -exponent
-    factors[~alive] = float(np.median(factors[alive]))
-    if group.free:
-        return np.minimum(factors, LARGEST_FREE_FACTOR)
-    return np.minimum(factors, np.where(fired < RARE, LARGEST_RARE_FACTOR, LARGEST_FACTOR))
+    if relative.max(initial=0.0) > 0.0:
+        relative /= relative.max()
+    limit = np.where(fired < RARE, LARGEST_RARE_FACTOR, LARGEST_FACTOR)
+    return Channels(relative, np.full(group.channels, LARGEST_FREE_FACTOR) if group.free else limit)
 
 
 def apply_factors(graph: Graph, factors: Mapping[str, np.ndarray]) -> Graph:

@@ -10,7 +10,7 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, constant_value, fresh_name
 from espgen.quantize.balance import balanced_factors
-from espgen.quantize.equalize import Group, apply_factors, find_groups, group_factors
+from espgen.quantize.equalize import Group, apply_factors, find_groups, relative_channels
 from espgen.quantize.fold import fold
 from espgen.quantize.model import Scheme, TensorQuant
 from espgen.quantize.observers import FRACTIONS, SEARCH_VALUES, SEARCHES, Error, choose_range, descend, interval, weighted_error
@@ -119,7 +119,8 @@ def _prepare(calibrated: Calibrated, settings: Settings, groups: Sequence[Group]
         if settings.equalize == AUTO_EXPONENT:
             found = balanced_factors(graph, group, calibrated.statistics, consumers, settings.scheme.symmetric)
         else:
-            found = group_factors(group, calibrated.statistics, 1.0 if group.free else settings.equalize or 0.0)
+            exponent = 1.0 if group.free else settings.equalize or 0.0
+            found = relative_channels(group, calibrated.statistics).factors(exponent)
         if np.ptp(found) > 0.0:
             factors |= dict.fromkeys(group.names, found)
     equalized = apply_factors(graph, factors)

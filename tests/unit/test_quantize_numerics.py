@@ -7,7 +7,7 @@ import pytest
 
 from espgen.ir import Graph, verify
 from espgen.quantize.correction import mean_correction
-from espgen.quantize.equalize import apply_factors, find_groups, group_factors
+from espgen.quantize.equalize import apply_factors, find_groups, relative_channels
 from espgen.quantize.fold import fold
 from espgen.quantize.patches import covariance, input_rows, weight_matrix, weight_tensor
 from espgen.quantize.pipeline import fidelity, quantize, run_float
@@ -61,7 +61,7 @@ def test_equalization_is_exact_across_relu6(net: str, exponent: float) -> None:
     groups = find_groups(graph)
     factors = {}
     for group in groups:
-        found = group_factors(group, statistics, exponent)
+        found = relative_channels(group, statistics).factors(exponent)
         assert (found >= 1.0 - 1e-9).all()
         factors |= dict.fromkeys(group.names, found)
     assert any(np.ptp(found) > 0.1 for found in factors.values()) == (exponent > 0.0)
