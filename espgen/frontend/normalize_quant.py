@@ -40,11 +40,12 @@ def quantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
 
 
 def dequantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
-    """DequantizeLinear(x): attr quant. Never folded: the integers are what later stages need."""
+    """DequantizeLinear(x): attr quant. Not folded, as later stages need the integers, but for constants of 64 bits."""
     attrs = _attributes(node, name)
     source = _operand(importer, node, name, 2, 3)
     dtype = importer.type(source).dtype
-    if dtype.name not in _DEQUANTIZED:
+    wide = dtype.name == "int64" and source in importer.constants
+    if dtype.name not in _DEQUANTIZED and not wide:
         raise _bad(node, name, f"dequantizes {dtype.name}", "use int8, uint8, int16, uint16 or int32")
     zero_point = importer.parameter(node.input[2] if len(node.input) > 2 else "", "zero point", name)
     if zero_point is not None and zero_point.dtype != dtype:
@@ -55,8 +56,13 @@ def dequantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
             "make both types the same",
         )
     quant = _parameters(importer, node, name, dtype, zero_point, attrs)
-    importer.declare(node.output[0], importer.shape(source), np.dtype(np.float32), name)
     importer.dequantized[node.output[0]] = (source, quant)
+    if wide:  # biases of TensorFlow's 16-bit models, which ONNX itself has no type for
+        real = importer.parameter(node.output[0], "bias", name)
+        assert real is not None
+        importer.fold(node.output[0], real, name)
+        return
+    importer.declare(node.output[0], importer.shape(source), np.dtype(np.float32), name)
     importer.emit(name, "DequantizeLinear", (source,), (node.output[0],), {"quant": quant})
 
 

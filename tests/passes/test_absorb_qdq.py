@@ -503,6 +503,16 @@ def test_biases_of_dead_channels_fit() -> None:
     assert np.all(held["y_dq"][0, 0] == 15)
 
 
+def test_biases_of_64_bits_are_read() -> None:
+    """TensorFlow's 16-bit models have them, and tf2onnx writes a DequantizeLinear that ONNX does not define."""
+    net = Net(21).pair("x", 0.0004, np.int16(0)).weights("w", int8(2, 6, 1, 1), [0.01, 0.02], np.int8([0, 0]))
+    net.weights("b", np.int64([2**33, -(2**31)]), [4e-6, 8e-6], np.int64([0, 0]))
+    net.op("Conv", "x_dq w b", "c").pair("y", 2.0, np.int16(0), "c")
+    graph = absorb(net.build(IMAGE).SerializeToString())
+    held = simulate(graph, {"x": np.zeros((1, 6, 7, 8), np.int16)})
+    np.testing.assert_array_equal(held["y_dq"][0, :, 0, 0], [round(2**33 * 4e-6 / 2), round(-(2**31) * 8e-6 / 2)])
+
+
 def test_integer_products_keep_their_accumulators() -> None:
     nodes = [node("MatMulInteger", "x w xz wz", "y")]
     constants = {"w": int8(6, 3), "xz": np.uint8(9), "wz": np.int8([1, 2, 3])}
