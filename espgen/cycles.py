@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espgen import api
-from espgen.errors import environment_error
+from espgen.errors import EspgenError, environment_error
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
 
 _LOG = logging.getLogger(__name__)
 _KEPT_LINES = 12
+INTERNAL_BYTES = tuple(kilobytes * 1024 for kilobytes in (320, 256, 192, 128))
+"""Internal RAM for activations, of which the first that leaves room for the kernels is used."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,18 @@ class Measurement:
             source = folder / "measured.onnx"
             source.write_bytes(model)
             component, project = folder / "measured", folder / "application"
-            api.compile(source, component, project=None if idf is None else project)
-            if idf is not None and self.port is not None:
-                flash(idf, project, self.port)
-            result = api.profile(component, port=self.port)
+            for internal in INTERNAL_BYTES:
+                try:
+                    options = api.Options(internal_bytes=internal)
+                    api.compile(source, component, project=None if idf is None else project, options=options)
+                    if idf is not None and self.port is not None:
+                        flash(idf, project, self.port)
+                    result = api.profile(component, port=self.port)
+                    break
+                except EspgenError as problem:
+                    # Kernels of both widths and the largest activations do not always fit together.
+                    if "internal RAM is full" not in problem.message or internal == INTERNAL_BYTES[-1]:
+                        raise
             cycles = {layer["name"]: float(layer["cycles"]) for layer in result["layers"]}
             _LOG.info("measured %d cycles (%s)", sum(cycles.values()), self.place)
             nodes = [node.name for node in load_onnx(source).nodes if node.op not in ("QuantizeLinear", "DequantizeLinear")]

@@ -142,7 +142,7 @@ def write(records: Mapping[str, LayerRecord]) -> str:
     for name, layer in records.items():
         lines += ["record {", f'  key: "{name}"']
         lines += _kv_lines(layer)
-        if layer.scale_d is None and not layer.scale_w and layer.kv_cache != ((), ()):
+        if layer.kv_cache != ((), ()) and layer == LayerRecord(kv_cache=layer.kv_cache):
             lines.append("}")
             continue
         lines.append("  value {")

@@ -27,7 +27,7 @@ from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.fallback import Evaluator, TopOne, as_dict
 from espgen.quantize.fold import FuseList, fold
 from espgen.quantize.images import Preprocess
-from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq
+from espgen.quantize.imports import completed, convert_qdq, from_amct, from_esp_ppq
 from espgen.quantize.latency import Costs, Measure
 from espgen.quantize.mixed import Mixed, Target, fewest, recipe_settings
 from espgen.quantize.model import QuantizedModel, Scheme
@@ -101,7 +101,8 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     check_targets(*(path for path in (output, record_path, report, amct_record_path) if path is not None))
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
-    samples = data_module.load(data, graph, preprocess, options.limit)
+    judging = options.max_drop is not None and evaluation is None
+    samples = data_module.load(data, graph, preprocess, options.limit, judging=judging)
     settings = make_settings(graph, options)
     mixed: Mixed | None = None
     if options.max_drop is None:
@@ -111,10 +112,10 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
             options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress
         )
     else:
-        judging = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
-        if judging.labels is None:
+        judges = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
+        if judges.labels is None:
             raise EspgenError("--max-drop needs labels", place="--data", hint="add labels `y`, or choose layers with --int16")
-        target = Target(judging.arrays, judging.labels, options.max_drop / 100.0, costs, measure, measured_at, insist)
+        target = Target(judges.arrays, judges.labels, options.max_drop / 100.0, costs, measure, measured_at, insist)
         mixed = fewest(graph, samples.arrays, settings, options.recipe, target, budget=options.budget, jobs=options.jobs,
                        dask=options.dask, progress=progress)  # fmt: skip
         outcome = mixed.outcome
@@ -255,7 +256,8 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     check_folder(output)
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
-    samples = data_module.load(data, graph, preprocess, options.limit)
+    judging = evaluation is None and evaluator is None
+    samples = data_module.load(data, graph, preprocess, options.limit, judging=judging)
     judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
     if evaluator is None and judged.labels is None:
         raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
@@ -307,7 +309,7 @@ def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOpti
     check_folder(output)
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
-    samples = data_module.load(data, graph, preprocess, options.limit)
+    samples = data_module.load(data, graph, preprocess, options.limit, judging=False)
     settings = _recipe(graph, samples, options, progress)
     result = amct_flow.perf_based_auto_calibration(graph, samples.arrays, measure, settings, paths, place, progress)
     details = latency.as_dict(result, place)
@@ -338,7 +340,8 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
     if quantized_already and data is None:
         raise EspgenError("converting a quantized model needs calibration data", place="--data")
     graph = load_onnx(model, shapes=options.shapes) if quantized_already else load_model(model, options.shapes)
-    arrays = None if data is None else data_module.load(data, graph, preprocess, options.limit).arrays
+    loaded = None if data is None else data_module.load(data, graph, preprocess, options.limit, judging=False)
+    arrays = None if loaded is None else loaded.arrays
     result: dict[str, Any] = {"model": str(output)}
     if quantized_already and arrays is not None:
         settings = make_settings_for_conversion(options)
@@ -353,9 +356,13 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
         fuse = options.fuse
         quantized = from_amct(graph, text, str(amct), fuse) if amct is not None else from_esp_ppq(graph, esp_ppq or Path(), fuse)
         if arrays is not None:
+            quantized = completed(quantized, arrays, make_settings_for_conversion(options))
             result["fidelity"] = asdict(fidelity(quantized.reference, quantized, arrays))
             result["prediction"] = first_prediction(quantized, arrays)
-    write_all({output: qdq_bytes(quantized), record_path: as_json(record(quantized))})
+            result["notes"] = list(quantized.notes)
+    stored = qdq_bytes(quantized)
+    result["refused"] = refusal(stored)
+    write_all({output: stored, record_path: as_json(record(quantized))})
     return {**result, "record": str(record_path), "scheme": quantized.scheme.value, "layers": len(quantized.layers)}
 
 

@@ -42,13 +42,14 @@ class Samples:
 
 
 def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit: int | None = None,
-         lazy: bool = False) -> Samples:  # fmt: skip
+         lazy: bool = False, judging: bool = True) -> Samples:  # fmt: skip
     """Samples for the inputs of a float graph from `source`.
 
     A folder holds images and val_list.txt ("path label" lines); `module:name` names a function without arguments that
     returns arrays [samples, ...], a dict of them by input, or (arrays, labels); anything else is an .npz whose arrays
     are named after the inputs (a single array may have any name) with labels in `y`. Images [N, H, W, C] of an NCHW
-    input are turned. With `lazy` more than KEPT images of a folder are read only when a part of them is used. Raises
+    input are turned. With `lazy` more than KEPT images of a folder are read only when a part of them is used. Unless
+    they are for `judging`, labels that are no classes of the model (targets of a regression, say) are left out. Raises
     EspgenError for data that does not fit, is empty, not finite or constant.
     """
     path = Path(source)
@@ -74,30 +75,34 @@ def load(source: str, graph: Graph, preprocess: Preprocess | None = None, limit:
     if len(set(counts.values())) != 1:
         raise EspgenError(f"the inputs have different numbers of samples: {counts}", place=source)
     count = next(iter(counts.values()))
-    samples = Samples(checked, None if labels is None else _checked_labels(np.asarray(labels), count, graph, source))
+    samples = Samples(checked, None if labels is None else _checked_labels(np.asarray(labels), count, graph, source, judging))
     return samples.take(slice(0, limit)) if limit is not None else samples
 
 
 def _lazy_samples(images: ImageArray, labels: np.ndarray | None, graph: Graph, source: str) -> Samples:
     name = graph.inputs[0]
     check(np.asarray(images[:LOOKED_AT]), graph.value(name), source)
-    checked = None if labels is None else _checked_labels(labels, len(images), graph, source)
+    checked = None if labels is None else _checked_labels(labels, len(images), graph, source, True)
     return Samples({name: cast(np.ndarray, images)}, checked)
 
 
-def _checked_labels(labels: np.ndarray, count: int, graph: Graph, source: str) -> np.ndarray:
-    """Labels as int64 [samples]; EspgenError for any that cannot be classes of the first output."""
+def _checked_labels(labels: np.ndarray, count: int, graph: Graph, source: str, judging: bool) -> np.ndarray | None:
+    """Labels as int64 [samples]; EspgenError, or None where they are not needed, for what is no class of the first output."""
     place = f"{source}, labels"
     if labels.size != count:
         hint = "give one class index per sample" + (" (the argmax of these)" if labels.ndim > 1 else "")
         raise EspgenError(f"{labels.size} labels for {count} samples", place=place, hint=hint)
     numbers = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.floating)
     if not numbers or not np.array_equal(labels, np.floor(labels)):
+        if not judging:
+            return None
         raise EspgenError(f"labels are class indices, not {labels.dtype}", place=place, hint="store integers from 0 on")
     found = labels.reshape(-1).astype(np.int64)
     shape = graph.value(graph.outputs[0]).shape
     classes = int(np.prod(shape[1:])) if len(shape) > 1 else 0
     if found.min() < 0 or (classes > 1 and found.max() >= classes):
+        if not judging:
+            return None
         worst = int(found.min()) if found.min() < 0 else int(found.max())
         hint = "is the list for another model, or counted from 1?"
         raise EspgenError(f"label {worst} is none of the model's {classes} classes", place=place, hint=hint)

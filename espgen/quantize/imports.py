@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from espgen.quantize.rounding import nearest
 from espgen.quantize.scales import LEAST_SCALE, least_output_scale, tensor_quant
 from espgen.quantize.sequential import quantize_layers, with_bias
 from espgen.quantize.settings import Settings
-from espgen.quantize.statistics import Progress
-from espgen.quantize.units import PASSIVE, is_product, output_channels, split_units
+from espgen.quantize.statistics import Progress, collect
+from espgen.quantize.units import FIXED_RANGE, PASSIVE, Unit, bound_limits, is_product, output_channels, split_units
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ class Stripped:
 def strip_qdq(graph: Graph) -> Stripped:
     """Take QuantizeLinear and DequantizeLinear out of a source graph.
 
-    uint8 tensors become int8 with the zero point 128 lower. Raises EspgenError for a model without Q/DQ.
+    uint8 tensors become int8 with the zero point 128 lower. A Clip of integers between the two (Brevitas writes one)
+    becomes a Clip of reals where it cuts more than one code. Raises EspgenError for a model without Q/DQ.
     """
     quantized: dict[str, str] = {}
+    kinds: dict[str, tuple[QuantParams, DType]] = {}
     renamed: dict[str, str] = {}
     grids: dict[str, TensorQuant] = {}
     constants: dict[str, np.ndarray] = {}
@@ -53,8 +55,18 @@ def strip_qdq(graph: Graph) -> Stripped:
         if node.op == "QuantizeLinear" and isinstance(quant, QuantParams):
             source = renamed.get(node.inputs[0], node.inputs[0])
             quantized[node.outputs[0]] = source
+            kinds[node.outputs[0]] = quant, graph.value(node.outputs[0]).dtype
             if quant.per_tensor:
                 grids.setdefault(source, _grid(quant, graph.value(node.outputs[0]).dtype))
+        elif node.op == "Clip" and node.inputs[0] in quantized:
+            source = quantized[node.inputs[0]]
+            clip = _real_clip(graph, node, source, *kinds[node.inputs[0]])
+            quantized[node.outputs[0]] = source if clip is None else clip.outputs[0]
+            if clip is not None:
+                nodes.append(clip)
+                values.append(replace(graph.value(source), name=clip.outputs[0]))
+                if source in grids:
+                    grids[clip.outputs[0]] = grids[source]
         elif node.op == "DequantizeLinear" and isinstance(quant, QuantParams):
             data = graph.constant(node.inputs[0])
             if data is None:
@@ -81,6 +93,16 @@ def strip_qdq(graph: Graph) -> Stripped:
         if is_product(stripped, node) and node.inputs[1] in scales
     }
     return Stripped(stripped, grids, by_node)
+
+
+def _real_clip(graph: Graph, node: Node, source: str, quant: QuantParams, dtype: DType) -> Node | None:
+    """The Clip of `source` that a Clip of its integers means; None where it cuts at most the lowest code."""
+    low, high = bound_limits(graph, node)
+    if (low <= dtype.minimum + 1 and high >= dtype.maximum) or not quant.per_tensor:
+        return None
+    scale, zero = float(np.float32(quant.scale[0])), quant.zero_point[0]
+    bounds = {"min": (max(low, dtype.minimum) - zero) * scale, "max": (min(high, dtype.maximum) - zero) * scale}
+    return Node(node.name, "Clip", (source,), (f"{node.outputs[0]}.real",), bounds)
 
 
 def _grid(quant: QuantParams, dtype: DType) -> TensorQuant:
@@ -115,15 +137,15 @@ def convert_qdq(graph: Graph, original: Mapping[str, np.ndarray], data: Mapping[
     original: the outputs of the model itself on `data` (float32 [samples, ...]), under onnxruntime. `affine` keeps
     activation grids and weights (rounded anew, per channel, where they do not fit int8 as they are); `shift` keeps
     activation grids (zero points made even) and rounds the weights anew against `data`; `esp-dl` also moves every
-    activation to a power of two that holds the same range.
+    activation to a power of two that holds the same range. Tensors between quantized layers that have no grid of their own
+    get one from `data`, so that the result is a model for the chip.
     """
     stripped = strip_qdq(graph)
     folded = fold(stripped.graph, settings.fuse, settings.fuse_list)
     units = split_units(folded)
     grids = {name: _regrid(grid, settings.scheme) for name, grid in stripped.grids.items() if name in folded.values}
+    grids, missing = _completed(folded, units, grids, data, settings)
     for unit in units:
-        if unit.node.op in PASSIVE and unit.node.inputs[0] in grids:
-            grids |= {name: grids[unit.node.inputs[0]] for name in unit_outputs(unit) if name in grids}
         if settings.scheme is not Scheme.AFFINE and is_product(folded, unit.node):
             grids = _wide_enough(folded, unit.node, unit.output, grids, settings.scheme)
     prepared = Prepared(Calibrated(folded, units, {}, None), folded, {}, grids, {})
@@ -131,18 +153,81 @@ def convert_qdq(graph: Graph, original: Mapping[str, np.ndarray], data: Mapping[
         layers = layers_from_scales(folded, grids, stripped.weight_scales)
         model = QuantizedModel(folded, settings.scheme, grids, layers, folded)
     else:
-        correction = "float" if settings.correction == "auto" else settings.correction
-        model = quantize_layers(prepared, data, settings.but(correction=correction), progress)
+        chosen = settings if settings.correction != "auto" else _better_correction(prepared, original, data, settings)
+        model = quantize_layers(prepared, data, chosen, progress)
     found = run_quantized(model, data, settings.threads)
     quality = compare_outputs(folded, {**run_float(folded, data, settings.threads), **original}, found)
     gap = probability_gap(original[graph.outputs[0]], found[graph.outputs[0]])
-    notes = (f"against the model it came from: error {100 * quality.error:.3f} %, same top-1 {100 * quality.agreement:.2f} %, "
-             f"top probability moves by up to {gap:.4f}",)  # fmt: skip
+    filled = (_filled_note(missing),) if missing else ()
+    against = f"against the model it came from: error {100 * quality.error:.3f} %, same top-1 {100 * quality.agreement:.2f} %, "
+    notes = (*filled, f"{against}top probability moves by up to {gap:.4f}")
     return Conversion(model.with_notes(*notes), quality, gap, notes)
+
+
+def completed(model: QuantizedModel, data: Mapping[str, np.ndarray], settings: Settings) -> QuantizedModel:
+    """The model with a grid on every tensor: those that its record or file does not name get one from `data`."""
+    chosen = settings.but(scheme=model.scheme)
+    grids, missing = _completed(model.graph, split_units(model.graph), model.activations, data, chosen)
+    filled = replace(model, activations=grids)
+    return filled.with_notes(_filled_note(missing)) if missing else filled
+
+
+def _filled_note(missing: Sequence[str]) -> str:
+    names = ", ".join([*missing[:3], *([".."] if len(missing) > 3 else [])])
+    return f"{len(missing)} tensors had no grid: ranges from the data ({names})"
+
+
+def _better_correction(prepared: Prepared, original: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray],
+                       settings: Settings) -> Settings:  # fmt: skip
+    """The target of the bias correction that comes nearer to the original outputs.
+
+    Grids that were trained cut values off on purpose, which the float network behind them knows nothing of.
+    """
+    errors = {}
+    real = run_float(prepared.graph, data, settings.threads)
+    for choice in ("float", "own"):
+        trial = quantize_layers(prepared, data, settings.but(correction=choice, rounding="nearest"))
+        errors[choice] = compare_outputs(prepared.graph, {**real, **original}, run_quantized(trial, data, settings.threads)).error
+    return settings.but(correction=min(errors, key=lambda choice: errors[choice]))
+
+
+def _completed(graph: Graph, units: Sequence[Unit], grids: Mapping[str, TensorQuant], data: Mapping[str, np.ndarray],
+               settings: Settings) -> tuple[dict[str, TensorQuant], list[str]]:  # fmt: skip
+    """A grid for every float tensor: its own, that of what it only moves, a known range, or the range of the data.
+
+    Returns also the tensors the data decided about.
+    """
+    found = dict(grids)
+    consumers = graph.consumers()
+    for unit in reversed(units):
+        if unit.node.op not in PASSIVE or unit.node.outputs[0] not in found:
+            continue
+        source = unit.node.inputs[0]
+        if source not in found and len(consumers.get(source, [])) == 1 and _is_real(graph, source):
+            found[source] = found[unit.node.outputs[0]]
+    real = [name for name in (*graph.inputs, *(name for unit in units for name in unit_outputs(unit))) if _is_real(graph, name)]
+    passive = {name for unit in units if unit.node.op in PASSIVE for name in unit_outputs(unit)}
+    missing = [name for name in real if name not in found and name not in passive]
+    statistics = collect(graph, data, missing, settings.threads, settings.batch) if missing else {}
+    fixed = {unit.output: FIXED_RANGE[unit.node.op] for unit in units if unit.node.op in FIXED_RANGE}
+    for name in missing:
+        low, high = fixed.get(name, (float(statistics[name].low.min()), float(statistics[name].high.max())))
+        margin = settings.margin if name in graph.outputs and name not in fixed else 1.0
+        found[name] = tensor_quant(low * margin, high * margin, settings.scheme)
+    for unit in units:
+        if unit.node.op in PASSIVE and unit.node.inputs[0] in found:
+            found |= {name: found[unit.node.inputs[0]] for name in unit_outputs(unit) if _is_real(graph, name)}
+    return found, [name for name in missing if name not in fixed]
+
+
+def _is_real(graph: Graph, name: str) -> bool:
+    return graph.value(name).dtype is DType.FLOAT32 and not graph.is_constant(name)
 
 
 def _fits(graph: Graph, scales: Mapping[str, np.ndarray]) -> bool:
     """True where symmetric int8 holds all weights on the scales they have (uint8 weights with a zero point may not)."""
+    if any(is_product(graph, node) and node.name not in scales for node in graph.nodes):
+        return False
     for node in graph.nodes:
         if is_product(graph, node) and node.name in scales:
             matrix = weight_matrix(node, np.asarray(graph.constants[node.inputs[1]], np.float32))

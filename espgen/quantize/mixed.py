@@ -113,7 +113,12 @@ def _weigh(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings, tar
     except EspgenError as problem:
         if target.insist:
             raise
-        return mac_costs(graph, settings), f"multiply-accumulates (no cycles: {problem.message.splitlines()[0]})"
+        return mac_costs(graph, settings), f"multiply-accumulates (no cycles: {_first_lines(problem)})"
+
+
+def _first_lines(problem: EspgenError) -> str:
+    """What went wrong, on one line: a compiler's first message stands in its second line."""
+    return " ".join(" ".join(problem.message.splitlines()[:2]).split())[:300]
 
 
 def _total(costs: Costs, graph: Graph, settings: Settings) -> Total:

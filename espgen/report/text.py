@@ -133,10 +133,13 @@ def conversion(result: Result) -> str:
     """Where the converted model is, and how near it is to the original."""
     lines = list(result.get("notes", ()))
     fidelity = result.get("fidelity")
-    if fidelity and not lines:
+    if fidelity and not any(line.startswith("against") for line in lines):
         error, agreement = 100 * fidelity["error"], 100 * fidelity["agreement"]
         lines.append(f"against the original: error {error:.3f} %, top-1 agreement {agreement:.2f} %")
     lines += predictions(result.get("prediction"))
+    if result.get("refused"):
+        lines.append(f"note: `espgen compile` would refuse this model: {result['refused']}")
+        lines += [] if fidelity else ["      with --data, tensors without a scale get one from samples"]
     written = f"{result['model']} and {result['record']} written"
     return "\n".join([*lines, f"{written} ({result['scheme']}, {result['layers']} layers)"])
 

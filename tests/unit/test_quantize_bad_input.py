@@ -123,7 +123,17 @@ LABELS = {
 def test_wrong_labels(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels, message = LABELS[case]
     np.savez(folder / "bad.npz", input=X, y=labels)
-    refused(capsys, folder, message, *quantize("net.onnx", "bad.npz"))
+    refused(capsys, folder, message, *quantize("net.onnx", "bad.npz", "--max-drop", 1))
+    refused(capsys, folder, message, "evaluate", "--float", "net.onnx", "--data", "bad.npz")
+
+
+@pytest.mark.parametrize("case", ["fractions", "words", "too_large", "negative"])
+def test_targets_that_are_no_classes_do_not_hinder_calibration(
+    case: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(folder / "targets.npz", input=X, y=LABELS[case][0])
+    status, told = run(capsys, *quantize("net.onnx", "targets.npz"))
+    assert status == 0, told
 
 
 DATA = {

@@ -8,16 +8,19 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import DType, Node, QuantParams, Value, constant_value
 from espgen.quantize import amct_record
 from espgen.quantize.amct_record import LayerRecord
-from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.commands import QuantizeOptions, convert
+from espgen.quantize.exporter import float_model, qdq_bytes
 from espgen.quantize.fold import fold
 from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq, probability_gap, strip_qdq
 from espgen.quantize.model import QuantizedModel, Scheme
@@ -48,6 +51,9 @@ SCALE = st.floats(1e-6, 1e3).map(lambda value: float(np.float32(value)))
             shift_bit=st.lists(st.integers(0, 16), max_size=3).map(tuple),
             skip_fusion=st.booleans(), dst_type=st.sampled_from(["INT8", "INT4"]),
             tensor_balance_factor=st.lists(SCALE, max_size=3).map(tuple),
+            kv_cache=st.tuples(
+                st.lists(SCALE, max_size=2).map(tuple), st.lists(st.integers(-128, 127), max_size=2).map(tuple)
+            ),
         ),
         max_size=4,
     )
@@ -205,4 +211,122 @@ def test_weights_with_a_zero_point_are_rounded_anew() -> None:
     stripped = strip_qdq(quantized)
     original = run_float(stripped.graph, CALIBRATION)
     converted = convert_qdq(quantized, original, CALIBRATION, Settings(scheme=Scheme.AFFINE))
-    assert converted.fidelity.judged < 0.001
+    # Its activations had no grids: theirs are from the data now.
+    assert converted.fidelity.judged < 0.03
+
+
+def _trained(style: str, folder: Path) -> Path:
+    """A quantization-aware trained network as its tool exports it: float weights behind Q/DQ, some tensors without any.
+
+    torch: per-channel weights, uint8 activations; tf: per-tensor weights, nothing behind the pool; brevitas: a Clip of
+    integers between Q and DQ (here 6 bits behind the Relu), no grid on the logits.
+    """
+    random = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, np.ndarray] = {}
+
+    def pair(source: str, name: str, scale: np.ndarray, zero: np.ndarray, axis: int | None, codes: tuple[int, int] | None) -> str:
+        constants.update({f"{name}.s": np.asarray(scale, np.float32), f"{name}.z": zero})
+        more = {} if axis is None else {"axis": axis}
+        middle = f"{name}.q"
+        nodes.append(helper.make_node("QuantizeLinear", [source, f"{name}.s", f"{name}.z"], [middle], **more))
+        if codes is not None:
+            constants.update({f"{name}.low": np.asarray(codes[0], zero.dtype), f"{name}.high": np.asarray(codes[1], zero.dtype)})
+            nodes.append(helper.make_node("Clip", [middle, f"{name}.low", f"{name}.high"], [f"{name}.c"]))
+            middle = f"{name}.c"
+        nodes.append(helper.make_node("DequantizeLinear", [middle, f"{name}.s", f"{name}.z"], [f"{name}.d"], **more))
+        return f"{name}.d"
+
+    def weights(name: str, shape: tuple[int, ...]) -> str:
+        data = random.normal(0, 0.4, shape).astype(np.float32)
+        constants[name] = data
+        largest = np.abs(data).reshape(shape[0], -1).max(axis=1) / 127
+        if style == "tf":
+            return pair(name, f"{name}.w", largest.max(), np.asarray(0, np.int8), None, None)
+        codes = (-127, 127) if style == "brevitas" else None
+        return pair(name, f"{name}.w", largest, np.zeros(shape[0], np.int8), 0, codes)
+
+    def activation(source: str, name: str, top: float, zero: int, codes: tuple[int, int] | None = None) -> str:
+        return pair(source, name, np.asarray(top / 255), np.asarray(zero, np.uint8), None, codes)
+
+    clips = style == "brevitas"
+    x = activation("x", "in", 2.0, 128, (0, 255) if clips else None)
+    nodes.append(helper.make_node("Conv", [x, weights("w1", (8, 3, 3, 3)), "b1"], ["c"], name="conv", pads=[1, 1, 1, 1]))
+    nodes.append(helper.make_node("Relu", ["c"], ["r"], name="relu"))
+    # The low 6 bits only: the codes above 63 are cut.
+    a = activation("r", "act", 16.0 if clips else 4.0, 0, (0, 63) if clips else None)
+    nodes.append(helper.make_node("GlobalAveragePool", [a], ["g"], name="pool"))
+    nodes.append(helper.make_node("Flatten", [activation("g", "gq", 3.0, 0) if style == "torch" else "g"], ["f"], name="flat"))
+    f = activation("f", "fq", 3.0, 0, (0, 255)) if clips else "f"
+    nodes.append(helper.make_node("Gemm", [f, weights("w2", (5, 8)), "b2"], ["o"], name="fc", transB=1))
+    y = "o" if clips else activation("o", "oq", 8.0, 128)
+    nodes.append(helper.make_node("Identity", [y], ["y"]))
+    constants |= {"b1": random.normal(0, 0.1, 8).astype(np.float32), "b2": random.normal(0, 0.1, 5).astype(np.float32)}
+    values = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", [1, 3, 16, 16]), ("y", [1, 5]))]
+    tensors = [numpy_helper.from_array(data, name) for name, data in constants.items()]
+    graph = helper.make_graph(nodes, "trained", values[:1], values[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    path = folder / f"{style}.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("scheme", [scheme.value for scheme in Scheme])
+@pytest.mark.parametrize("style", ["torch", "tf", "brevitas"])
+def test_trained_models_become_models_for_the_chip(style: str, scheme: str, tmp_path: Path) -> None:
+    model = _trained(style, tmp_path)
+    np.savez(tmp_path / "data.npz", x=CALIBRATION["input"])
+    result = convert(model, str(tmp_path / "data.npz"), tmp_path / "deploy.onnx", QuantizeOptions(scheme=scheme, threads=1))
+    assert result["refused"] is None
+    assert result["layers"] == 2
+    assert result["fidelity"]["error"] < 0.02
+    assert result["probability_gap"] < 0.05
+    assert any("had no grid" in note for note in result["notes"]) == (style != "torch")
+    assert result["prediction"]["original"]["class"] == result["prediction"]["quantized"]["class"]
+    stripped = strip_qdq(load_onnx(model))
+    clips = [node for node in stripped.graph.nodes if node.op == "Clip"]
+    assert [round(node.attrs["max"], 3) for node in clips] == ([round(63 * 16 / 255, 3)] if style == "brevitas" else [])
+
+
+def test_values_cut_on_purpose_are_not_corrected_away(tmp_path: Path) -> None:
+    model = _trained("torch", tmp_path)
+    np.savez(tmp_path / "data.npz", x=3.0 * CALIBRATION["input"])
+    result = convert(model, str(tmp_path / "data.npz"), tmp_path / "deploy.onnx", QuantizeOptions(threads=1))
+    assert result["fidelity"]["error"] < 0.02
+
+
+def test_a_record_and_data_make_a_model_for_the_chip(tmp_path: Path) -> None:
+    graph = HARD["loud_logits"]()
+    reference = quantize(graph, CALIBRATION, Settings(scheme=Scheme.AFFINE, equalize=None, correction="float"))
+    (tmp_path / "net.onnx").write_bytes(float_model(graph))
+    (tmp_path / "record.txt").write_text(amct_record.write(amct_record.of_model(reference)))
+    np.savez(tmp_path / "data.npz", input=CALIBRATION["input"])
+    record, output = tmp_path / "record.txt", tmp_path / "out.onnx"
+    bare = convert(tmp_path / "net.onnx", None, output, QuantizeOptions(threads=1), amct=record)
+    assert "fidelity" not in bare
+    named = set(strip_qdq(load_onnx(output)).grids)
+    full = convert(tmp_path / "net.onnx", str(tmp_path / "data.npz"), output, QuantizeOptions(threads=1), amct=record)
+    assert full["refused"] is None
+    assert full["fidelity"]["agreement"] > 0.85
+    assert named < set(strip_qdq(load_onnx(output)).grids)
+    assert any("had no grid" in note for note in full["notes"])
+
+
+def test_records_that_mean_something_else_are_refused_or_obeyed() -> None:
+    graph = HARD["spread_variances"]()
+    convolution = next(node.name for node in graph.nodes if node.op == "Conv")
+    plain = LayerRecord(0.02, 0, (0.01,))
+    for record, message in (
+        (replace(plain, dst_type="INT4"), "INT4"),
+        (replace(plain, tensor_balance_factor=(2.0,)), "tensor_balance_factor"),
+        (LayerRecord(kv_cache=((0.1,), (3,))), "no layer"),
+    ):
+        text = amct_record.write({convolution: record})
+        assert amct_record.read(text) == {convolution: record}
+        with pytest.raises(EspgenError, match=message):
+            from_amct(graph, text)
+    folded = from_amct(graph, amct_record.write({convolution: plain})).graph
+    apart = from_amct(graph, amct_record.write({convolution: replace(plain, skip_fusion=True)})).graph
+    # The BatchNormalization behind the layer that is not to be fused becomes a layer of its own.
+    assert len(apart.nodes) == len(folded.nodes) + 1
