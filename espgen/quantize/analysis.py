@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from espgen.quantize.exporter import qdq_model
-from espgen.quantize.model import QuantizedModel
+from espgen.quantize.model import QuantizedModel, TensorQuant
 from espgen.quantize.prepare import unit_outputs
 from espgen.quantize.probe import multiply_accumulates
 from espgen.quantize.runtime import Session, can_batch, graph_session
-from espgen.quantize.statistics import Progress, channels_last
+from espgen.quantize.statistics import Progress
 from espgen.quantize.units import Unit, is_product, split_units
 
 WORST = 5
 BINS = 60
+BINNED = 1 << 18
+"""Values of a tensor that its histogram counts: every n-th of larger ones."""
 LAST_LAYER_LIMIT = 0.10
 # Every layer means a run of the whole network: multiply-accumulates to spend on each.
 LAYERWISE_WORK = 6e8
@@ -36,7 +38,8 @@ class LayerError:
 
     graphwise, layerwise: noise-to-signal power ratios (layerwise None where not measured); cosine: similarity of its
     output; worst: (channel, ratio); mean, std, low, high: of the float output; cut: share of values beyond the grid;
-    histogram: counts of float and quantized output over [low, high].
+    histogram: counts of float and quantized output over [low, high], of
+    at most BINNED values.
     """
 
     name: str
@@ -136,33 +139,30 @@ def _run(model: QuantizedModel, names: Sequence[str], data: Mapping[str, np.ndar
 
 
 def _layer(model: QuantizedModel, unit: Unit, real: np.ndarray, quantized: np.ndarray, alone: float | None) -> LayerError:
-    gap = (quantized - real).astype(np.float64)
-    rows, noise = channels_last(real.astype(np.float64)), channels_last(gap)
-    per_channel = (noise**2).sum(axis=(0, 1)) / np.maximum((rows**2).sum(axis=(0, 1)), 1e-30)
+    wanted, found = _by_channel(real), _by_channel(quantized)
+    gap = found - wanted
+    signal, noise, energy = _power(wanted, wanted), _power(gap, gap), _power(found, found)
+    per_channel = noise / np.maximum(signal, 1e-30)
     order = np.argsort(-per_channel)[:WORST]
-    flat, other = real.reshape(-1).astype(np.float64), quantized.reshape(-1).astype(np.float64)
-    length = float(np.linalg.norm(flat) * np.linalg.norm(other))
+    length = float(np.sqrt(signal.sum() * energy.sum()))
     low, high = float(real.min()), float(real.max())
     span = (low, high) if high > low else (low - 0.5, low + 0.5)
-    grid = model.activations.get(unit.output)
-    factor = model.factors.get(unit.output)
-    scaled = rows if factor is None else rows * factor
-    cut = (
-        0.0
-        if grid is None
-        else float(np.mean((scaled > grid.real_high + grid.scale / 2) | (scaled < grid.real_low - grid.scale / 2)))
-    )
+    mean = float(real.mean(dtype=np.float64))
+    variance = max(float(signal.sum()) / real.size - mean**2, 0.0)
+    cut = _cut(wanted, model.activations.get(unit.output), model.factors.get(unit.output))
+    step = -(-real.size // BINNED)
+    flat, other = real.reshape(-1)[::step], quantized.reshape(-1)[::step]
     return LayerError(
         name=unit.name,
         op=unit.node.op,
         output=unit.output,
         bits=model.layers[unit.name].bits,
-        graphwise=_ratio(quantized, real),
+        graphwise=float(noise.sum() / max(float(signal.sum()), 1e-30)),
         layerwise=alone,
-        cosine=float(flat @ other) / length if length > 0.0 else 1.0,
+        cosine=float(_power(wanted, found).sum()) / length if length > 0.0 else 1.0,
         worst=tuple((int(channel), float(per_channel[channel])) for channel in order),
-        mean=float(flat.mean()),
-        std=float(flat.std()),
+        mean=mean,
+        std=float(np.sqrt(variance)),
         low=low,
         high=high,
         cut=cut,
@@ -173,9 +173,32 @@ def _layer(model: QuantizedModel, unit: Unit, real: np.ndarray, quantized: np.nd
     )
 
 
+def _by_channel(array: np.ndarray) -> np.ndarray:
+    """[samples, channels, positions]; vectors and scalars get one channel."""
+    if array.ndim < 2:
+        return array.reshape(len(array) if array.ndim else 1, 1, 1)
+    return array.reshape(array.shape[0], array.shape[1], -1)
+
+
+def _power(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Sum of products per channel, float64 [channels]; float32 only within one sample's channel."""
+    return np.asarray(np.einsum("nci,nci->nc", first, second).sum(axis=0, dtype=np.float64))
+
+
+def _cut(values: np.ndarray, grid: TensorQuant | None, factor: np.ndarray | None) -> float:
+    """Share of values [samples, channels, positions] (times factor[c]) beyond the grid."""
+    if grid is None:
+        return 0.0
+    scale = np.ones(1) if factor is None else factor.astype(np.float64)
+    above = ((grid.real_high + grid.scale / 2) / scale).astype(np.float32)[None, :, None]
+    below = ((grid.real_low - grid.scale / 2) / scale).astype(np.float32)[None, :, None]
+    return (np.count_nonzero(values > above) + np.count_nonzero(values < below)) / values.size
+
+
 def _ratio(quantized: np.ndarray, real: np.ndarray) -> float:
-    gap = quantized.astype(np.float64) - real
-    return float((gap**2).sum() / max(float((real.astype(np.float64) ** 2).sum()), 1e-30))
+    wanted = _by_channel(real)
+    gap = _by_channel(quantized) - wanted
+    return float(_power(gap, gap).sum() / max(float(_power(wanted, wanted).sum()), 1e-30))
 
 
 def _advice(layers: Sequence[LayerError], total: float) -> list[str]:
