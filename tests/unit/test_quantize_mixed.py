@@ -16,7 +16,7 @@ from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.fallback import Ranking, TopOne
 from espgen.quantize.imports import strip_qdq
 from espgen.quantize.latency import Border, Cycles, changed, find_borders, latency_fallback, measured_costs, not_faster
-from espgen.quantize.mixed import Target, fewest
+from espgen.quantize.mixed import Target, fewest, mac_costs
 from espgen.quantize.model import Scheme
 from espgen.quantize.pipeline import run_float, run_quantized
 from espgen.quantize.recipes import MINMAX
@@ -182,3 +182,12 @@ def test_widths_are_read_back() -> None:
     assert result.rolled_back
     bits = _widths(qdq_bytes(result.deploy))
     assert {name for name in bits if bits[name] == 16} >= set(result.rolled_back)
+
+
+def test_sizes_count_changes_of_width_too() -> None:
+    costs = mac_costs(HARD["loud_logits"](), Settings())
+    narrow, wide = costs("Conv_2")
+    assert wide == 2.0 * narrow
+    assert costs.total({"Conv_2"}) > costs.total(()) + narrow
+    everything = [border.maker for border in costs.borders if border.maker]
+    assert costs.total(everything) < costs.total(everything[::2]) + sum(costs(name)[0] for name in everything)
