@@ -239,17 +239,17 @@ class _State:
     def _correction(self, unit: Unit, real: np.ndarray) -> np.ndarray:
         """What to add to each channel's bias; see Settings.correction for the two targets."""
         node = unit.node
-        rows = _channel_rows(node, real)
-        channels = rows.shape[1]
+        found = _by_channel(node, real)
+        channels = found.shape[1]
         low, high = (np.broadcast_to(end.reshape(-1), (channels,)) for end in self._bounds(unit, real.ndim))
         if self.settings.correction == "own":
             weights = self.prepared.graph.constants[node.inputs[1]]
-            wanted = np.clip(_channel_rows(node, self._run(unit, weights, 1)), low, high)
+            wanted = np.clip(_by_channel(node, self._run(unit, weights, 1)), low[:, None], high[:, None])
         else:
-            wanted = _channel_rows(node, self.reference[unit.output])
+            wanted = _by_channel(node, self.reference[unit.output])
             if unit.output in self.prepared.factors:
-                wanted = wanted * self.prepared.factors[unit.output].astype(np.float32)
-        return mean_correction(rows, wanted, low, high)
+                wanted = wanted * self.prepared.factors[unit.output].astype(np.float32)[:, None]
+        return mean_correction(found, wanted, low, high)
 
 
 def with_bias(layer: LayerQuant, bias: np.ndarray) -> LayerQuant:
@@ -263,15 +263,15 @@ def _channel_shape(node: Node, rank: int) -> tuple[int, ...]:
     return (-1,) if node.op in ("Gemm", "MatMul") else (-1,) + (1,) * (rank - 2)
 
 
-def _channel_rows(node: Node, array: np.ndarray) -> np.ndarray:
-    """[samples, channels, ...] as [rows, channels], at most about CORRECTION_VALUES of them, evenly taken."""
+def _by_channel(node: Node, array: np.ndarray) -> np.ndarray:
+    """An output as [samples, channels, positions], at most about CORRECTION_VALUES of them, evenly taken."""
     if node.op in ("Gemm", "MatMul"):
-        return array.reshape(-1, array.shape[-1])
+        return np.ascontiguousarray(array.reshape(-1, array.shape[-1]).T)[None]
     flat = array.reshape(*array.shape[:2], -1)
     step = max(1, flat.size // CORRECTION_VALUES)
     while step > 1 and flat.shape[2] % step == 0:
         step += 1
-    return np.ascontiguousarray(np.moveaxis(flat[:, :, ::step], 1, 2)).reshape(-1, array.shape[1])
+    return np.ascontiguousarray(flat[:, :, ::step])
 
 
 def _reader_counts(prepared: Prepared) -> dict[str, int]:
