@@ -14,6 +14,7 @@ from espgen import api
 from espgen.errors import EspgenError, environment_error
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
+from espgen.verify.build import RAM_FULL
 
 _LOG = logging.getLogger(__name__)
 _KEPT_LINES = 12
@@ -55,7 +56,7 @@ class Measurement:
                     break
                 except EspgenError as problem:
                     # Kernels of both widths and the largest activations do not always fit together.
-                    if "internal RAM is full" not in problem.message or internal == INTERNAL_BYTES[-1]:
+                    if RAM_FULL not in problem.message or internal == INTERNAL_BYTES[-1]:
                         raise
             cycles = {layer["name"]: float(layer["cycles"]) for layer in result["layers"]}
             _LOG.info("measured %d cycles (%s)", sum(cycles.values()), self.place)

@@ -23,6 +23,9 @@ from espgen.verify.image import stored_sections
 _LOG = logging.getLogger(__name__)
 
 PARALLEL = 2
+RAM_FULL = "internal RAM is full"
+"""What the simulator's linker script says (firmware/boards/simulator/link.ld)."""
+
 SHOWN_LINES = 12
 BOARDS = ("simulator",)
 AGENT_LAYERS = 512  # what firmware/agent/runner.h has room for by default
@@ -275,6 +278,12 @@ def _run(command: Sequence[str], folder: Path, what: str, compiler: Compiler) ->
         raise environment_error(f"{compiler.name} cannot be run: {error}") from error
     if result.returncode != 0:
         lines = [line for line in result.stderr.splitlines() if line.strip()][:SHOWN_LINES]
+        if RAM_FULL in result.stderr:
+            raise environment_error(
+                f"{RAM_FULL}: kernels and activations do not fit together",
+                place=what,
+                hint="give activations less of it: `espgen compile --internal-ram 256K`, or 192K, or 128K",
+            )
         raise environment_error(
             f"{compiler.name} failed:\n" + "\n".join(lines),
             place=what,

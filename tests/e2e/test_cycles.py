@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 
 import espgen
+from espgen.codegen.build import Options
 from espgen.cycles import Measurement, by_node
 from espgen.errors import ENVIRONMENT, EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import DType, Graph, Node, Value
 from espgen.quantize.commands import QuantizeOptions, latency_fallback, quantize
-from espgen.quantize.exporter import float_model
+from espgen.quantize.exporter import float_model, qdq_bytes
 from espgen.quantize.pipeline import run_float
+from espgen.quantize.recipes import run_recipe
+from espgen.quantize.settings import Settings
+from espgen.verify.build import RAM_FULL
 from espgen.verify.simulator import Simulator
 from espgen.verify.toolchain import build_firmware
-from tests.unit.quantize_nets import HARD, images
+from tests.unit.quantize_nets import HARD, Net, images
 
 POOR = QuantizeOptions(scheme="esp-dl", observer="minmax", equalize="off", correction="none", rounding="nearest", threads=1)
 
@@ -138,3 +142,23 @@ def test_the_command_line_measures_and_writes(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     assert result["measured"] == "simulator"
     assert Path(result["deploy"]).is_file()
+
+
+def test_activations_give_way_to_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net((1, 3, 160, 160))
+    net.conv(24)
+    net.relu()
+    net.conv(4)
+    x = images(2, (3, 160, 160))
+    model = qdq_bytes(run_recipe("minmax", net.graph(), {"input": x}, Settings()).model)
+    (tmp_path / "net.onnx").write_bytes(model)
+    # More activations in internal RAM than there is of it: the planner believes what it is told.
+    espgen.compile(tmp_path / "net.onnx", tmp_path / "net", options=Options(internal_bytes=1 << 20))
+    with pytest.raises(EspgenError, match=RAM_FULL) as raised:
+        build_firmware(tmp_path / "net")
+    assert "--internal-ram" in str(raised.value.hint)
+    monkeypatch.setattr("espgen.cycles.INTERNAL_BYTES", (1 << 20, 128 * 1024))
+    assert sum(Measurement()(model).values()) > 0.0
+    monkeypatch.setattr("espgen.cycles.INTERNAL_BYTES", (1 << 20,))
+    with pytest.raises(EspgenError, match=RAM_FULL):
+        Measurement()(model)
