@@ -61,6 +61,7 @@ def strip_qdq(graph: Graph) -> Stripped:
         elif node.op == "Clip" and node.inputs[0] in quantized:
             source = quantized[node.inputs[0]]
             clip = _real_clip(graph, node, source, *kinds[node.inputs[0]])
+            kinds[node.outputs[0]] = kinds[node.inputs[0]]
             quantized[node.outputs[0]] = source if clip is None else clip.outputs[0]
             if clip is not None:
                 nodes.append(clip)
@@ -76,7 +77,13 @@ def strip_qdq(graph: Graph) -> Stripped:
             values.append(constant_value(node.outputs[0], constants[node.outputs[0]]))
             scales[node.outputs[0]] = np.asarray(quant.scale, np.float32)
         else:
-            nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
+            moved, results = _on_reals(graph, node, kinds)
+            values += results
+            quantized |= {value.name: value.name for value in results}
+            kinds |= {value.name: kinds[node.inputs[0]] for value in results}
+            grids |= {value.name: _grid(*kinds[value.name]) for value in results if kinds[value.name][0].per_tensor}
+            sources = {**quantized, **renamed}
+            nodes.append(replace(moved, inputs=tuple(sources.get(name, name) for name in node.inputs)))
     if not grids:
         raise EspgenError(
             "the model holds no QuantizeLinear", place=graph.name, hint="use `espgen quantize` with calibration data"
@@ -103,6 +110,19 @@ def _real_clip(graph: Graph, node: Node, source: str, quant: QuantParams, dtype:
     scale, zero = float(np.float32(quant.scale[0])), quant.zero_point[0]
     bounds = {"min": (max(low, dtype.minimum) - zero) * scale, "max": (min(high, dtype.maximum) - zero) * scale}
     return Node(node.name, "Clip", (source,), (f"{node.outputs[0]}.real",), bounds)
+
+
+def _on_reals(
+    graph: Graph, node: Node, kinds: Mapping[str, tuple[QuantParams, DType]]
+) -> tuple[Node, list[Value]]:
+    """A node that moves integers (QOperator models pool, pad and resize them), moving real values; and those it makes."""
+    if not node.inputs or node.inputs[0] not in kinds:
+        return node, []
+    quant, _ = kinds[node.inputs[0]]
+    if node.op == "Pad" and node.attrs.get("mode") == "constant":
+        node = node.with_attrs(value=(float(node.attrs["value"]) - quant.zero_point[0]) * quant.scale[0])
+    made = [graph.value(name) for name in node.outputs if name]
+    return node, [replace(value, dtype=DType.FLOAT32, quant=None) for value in made if value.dtype.is_integer]
 
 
 def _grid(quant: QuantParams, dtype: DType) -> TensorQuant:

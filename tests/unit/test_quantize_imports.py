@@ -25,8 +25,11 @@ from espgen.quantize.fold import fold
 from espgen.quantize.imports import convert_qdq, from_amct, from_esp_ppq, probability_gap, strip_qdq
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import fidelity, quantize, run_float, run_quantized
+from espgen.quantize.runtime import Session
 from espgen.quantize.scales import tensor_quant
 from espgen.quantize.settings import Settings
+from tests.unit.onnx_models import node as operator
+from tests.unit.onnx_models import qdq, serialized
 from tests.unit.quantize_nets import HARD, images
 
 CALIBRATION = {"input": images(48, seed=1)}
@@ -330,3 +333,35 @@ def test_records_that_mean_something_else_are_refused_or_obeyed() -> None:
     apart = from_amct(graph, amct_record.write({convolution: replace(plain, skip_fusion=True)})).graph
     # The BatchNormalization behind the layer that is not to be fused becomes a layer of its own.
     assert len(apart.nodes) == len(folded.nodes) + 1
+
+
+def test_integers_that_only_move_become_reals() -> None:
+    """QOperator models pool, pad and resize integers without a DequantizeLinear in between."""
+    x, made = qdq("input", 0.02, np.int8(10))
+    y, also = qdq("y", 0.05, np.int8(-3), "c")
+    nodes = [
+        x[0],
+        operator("Pad", "input_q pads least", "padded"),
+        operator("MaxPool", "padded", "pooled", kernel_shape=[2, 2], strides=[2, 2]),
+        operator("Resize", "pooled - twice", "resized", mode="nearest"),
+        operator("DequantizeLinear", "resized input_s input_z", "resized_dq"),
+        operator("DequantizeLinear", "w w_s w_z", "w_dq", axis=0),
+        operator("Conv", "resized_dq w_dq", "c"),
+        *y,
+    ]
+    random = np.random.default_rng(5)
+    constants = {
+        "pads": np.int64([0, 0, 1, 1, 0, 0, 1, 1]), "least": np.int8(-128), "twice": np.float32([1, 1, 2, 2]),
+        "w": random.integers(-127, 128, (4, 3, 1, 1)).astype(np.int8), "w_s": np.float32([0.01] * 4), "w_z": np.int8([0] * 4),
+    }  # fmt: skip
+    graph = load_onnx(serialized(nodes, {"input": (1, 3, 16, 16)}, ["y_dq"], {**made, **also, **constants}))
+    stripped = strip_qdq(graph)
+    integers = [name for name, value in stripped.graph.values.items() if value.dtype is DType.INT8]
+    assert not set(integers) & {name for item in stripped.graph.nodes for name in (*item.inputs, *item.outputs)}
+    assert stripped.grids["resized"] == stripped.grids["input"]
+    data = {"input": images(8, seed=4)}
+    original = Session(serialized(nodes, {"input": (1, 3, 16, 16)}, ["y_dq"], {**made, **also, **constants}), ["y_dq"], 1, 1)
+    expected = original.run(data)["y_dq"]
+    found = run_float(stripped.graph, data)[stripped.graph.outputs[0]]
+    assert np.abs(found - expected).max() < 0.05 + 0.02 * 3 * 1.27
+    assert np.mean(np.abs(found - expected)) < 0.03
