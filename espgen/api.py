@@ -206,8 +206,12 @@ def _compare_on(
 
 
 def _score(accuracy: Accuracy, graph: Graph, outputs: Mapping[str, Any], samples: Dataset, index: int) -> None:
-    if samples.labels is not None:
-        accuracy.add(outputs[graph.outputs[0]], int(samples.labels[index]))
+    if samples.labels is None:
+        return
+    batch = len(samples.labels) // len(samples)
+    labels = samples.labels[index * batch : (index + 1) * batch]
+    for scores, label in zip(outputs[graph.outputs[0]].reshape(batch, -1), labels, strict=True):
+        accuracy.add(scores, int(label))
 
 
 def _verdict(comparison: Comparison, accuracy: Accuracy, samples: Dataset, target: str) -> dict[str, Any]:

@@ -51,6 +51,8 @@ def _parse_shapes(_context: click.Context, _option: click.Parameter, entries: Se
         name, separator, extent = entry.rpartition("=")
         if not separator or not name or not extent.isdecimal() or int(extent) < 1:
             raise click.BadParameter(f"{entry!r} is not of the form name=N with N of 1 or more")
+        if name in shapes:
+            raise click.BadParameter(f"{name!r} is named twice")
         shapes[name] = int(extent)
     return shapes
 
@@ -62,6 +64,8 @@ def _parse_inputs(_context: click.Context, _option: click.Parameter, entries: Se
         array, layout = _split_layout(array)
         if not separator or not name or not array:
             raise click.BadParameter(f"{entry!r} is not of the form NAME=ARRAY or NAME=ARRAY:NHWC")
+        if name in inputs:
+            raise click.BadParameter(f"{name!r} is named twice")
         inputs[name] = (array, layout)
     return inputs
 
@@ -80,7 +84,7 @@ _UNITS = {"K": 1024, "M": 1024 * 1024}
 
 def _split_layout(array: str) -> tuple[str, str]:
     name, _, layout = array.rpartition(":")
-    return (name, layout) if layout in ("NCHW", "NHWC") else (array, "")
+    return (name, layout.upper()) if layout.upper() in ("NCHW", "NHWC") else (array, "")
 
 
 def existing(kind: str) -> click.Path:

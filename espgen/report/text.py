@@ -46,8 +46,10 @@ def verification(result: Result) -> str:
     ]
     lines = table(("layer", "bytes", "max diff", "first difference"), rows)
     differing = sum(not layer["equal"] for layer in result["layers"])
-    verdict = "every layer equal, byte for byte" if result["equal"] else f"{differing} layers differ"
-    lines += ["", f"{result['samples']} samples on {result['target']}: {verdict}"]
+    differ = "1 layer differs" if differing == 1 else f"{differing} layers differ"
+    verdict = "every layer equal, byte for byte" if result["equal"] else differ
+    samples = "1 sample" if result["samples"] == 1 else f"{result['samples']:,} samples"
+    lines += ["", f"{samples} on {result['target']}: {verdict}"]
     accuracy = result.get("accuracy")
     if accuracy:
         lines.append(f"accuracy: top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} %")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from espgen import arith
 from espgen.errors import EspgenError
@@ -29,7 +31,10 @@ _OFFSETS = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples as integers: `arrays[input]` is [samples, *value.shape]; labels [samples] for classification, or None."""
+    """Samples as integers: `arrays[input]` is [samples, *value.shape].
+
+    labels  [samples * batch] for classification, or None; where the model's batch is above 1, a sample has that many
+    """
 
     arrays: Mapping[str, Array]
     labels: Array | None
@@ -47,25 +52,26 @@ def load_dataset(path: Path, graph: Graph, inputs: Mapping[str, tuple[str, str]]
 
     An array is named after its input (a single array may have any name but `y`), or mapped by `inputs`: input ->
     (array, "NHWC" | "NCHW" | ""). Real values (float) are quantized with the input's scale; integers are taken as they
-    are, in the input's type or the one of other signedness. Raises EspgenError for anything that does not fit.
+    are, in the input's type or the one of other signedness. Arrays that nothing names are not read. Raises EspgenError for
+    anything that does not fit.
     """
-    arrays = _read(path)
     for name in inputs:
         if name not in graph.inputs:
             raise EspgenError(f"the model has no input {name!r}", place="--input", hint=f"its inputs: {', '.join(graph.inputs)}")
-    labels = arrays.get(LABELS)
     result = {}
-    for name in graph.inputs:
-        source, layout = inputs.get(name, ("", ""))
-        data = _choose(arrays, name, source, len(graph.inputs) == 1, path)
-        result[name] = _samples(data[:limit], graph.value(name), layout, str(path))
+    with _opened(path) as file:
+        for name in graph.inputs:
+            source, layout = inputs.get(name, ("", ""))
+            data = _read(file, _choose(file.files, name, source, len(graph.inputs) == 1, path), path)
+            result[name] = _samples(data, limit, graph.value(name), layout, str(path))
+        labels = _read(file, LABELS, path) if LABELS in file.files else None
     counts = {name: len(data) for name, data in result.items()}
     if len(set(counts.values())) != 1:
         raise EspgenError(f"the inputs have different numbers of samples: {counts}", place=str(path))
     count = next(iter(counts.values()))
     if count == 0:
         raise EspgenError("the data holds no samples", place=str(path))
-    return Dataset(result, _checked_labels(labels, limit, count, _classes(graph), path))
+    return Dataset(result, _checked_labels(labels, limit, count, graph, path))
 
 
 def random_dataset(graph: Graph, samples: int, seed: int = 0) -> Dataset:
@@ -79,22 +85,36 @@ def random_dataset(graph: Graph, samples: int, seed: int = 0) -> Dataset:
     return Dataset(arrays, None)
 
 
-def _read(path: Path) -> dict[str, Array]:
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, KeyError, TypeError)
+_PLAIN = "write it with numpy.savez"
+
+
+def _opened(path: Path) -> NpzFile:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, KeyError, TypeError) as problem:
-        hint = "write it with numpy.savez"
-        raise EspgenError("the data is no .npz file of plain arrays", place=str(path), hint=hint) from problem
+        file = np.load(path, allow_pickle=False)
+    except _UNREADABLE as problem:
+        raise EspgenError("the data is no .npz file of plain arrays", place=str(path), hint=_PLAIN) from problem
+    if not isinstance(file, NpzFile):
+        raise EspgenError("the data is no .npz file of plain arrays", place=str(path), hint=_PLAIN)
+    return file
 
 
-def _choose(arrays: Mapping[str, Array], name: str, source: str, only: bool, path: Path) -> Array:
+def _read(file: NpzFile, name: str, path: Path) -> Array:
+    try:
+        return np.asarray(file[name])
+    except _UNREADABLE as problem:
+        message = f"array {name!r} of the data cannot be read: {problem}"
+        raise EspgenError(message, place=str(path), hint=_PLAIN) from problem
+
+
+def _choose(arrays: Sequence[str], name: str, source: str, only: bool, path: Path) -> str:
+    """Which of the file's arrays feeds the input `name`."""
     wanted = source or name
     if wanted in arrays:
-        return arrays[wanted]
+        return wanted
     others = [other for other in arrays if other != LABELS]
     if not source and only and len(others) == 1:
-        return arrays[others[0]]
+        return others[0]
     raise EspgenError(
         f"the data has no array {wanted!r} for input {name!r}",
         place=str(path),
@@ -102,20 +122,21 @@ def _choose(arrays: Mapping[str, Array], name: str, source: str, only: bool, pat
     )
 
 
-def _samples(data: Array, value: Value, layout: str, place: str) -> Array:
+def _samples(data: Array, limit: int | None, value: Value, layout: str, place: str) -> Array:
     shape = onnx_shape(value)
+    data = data[:limit] if data.ndim else data
     if layout == "NHWC":
-        if data.ndim not in (3, 4):
+        if data.ndim not in (3, 4, 5):
             raise EspgenError(f"an array of {data.ndim} axes has no layout NHWC", place=place, hint="drop :NHWC")
         data = data[..., None] if data.ndim == 3 else data
-        data = np.moveaxis(data, -1, 1)
+        data = np.moveaxis(data, -1, -3)
     count = len(data) if data.ndim else 0
     plain = [extent for extent in data.shape[1:] if extent != 1]
     if data.ndim == 0 or plain != [extent for extent in shape if extent != 1]:
         raise EspgenError(
             f"array of shape {list(data.shape)} does not hold samples of shape {list(shape)}",
             place=f"{place}, input {value.name!r}",
-            hint="give [samples, ...] in the model's layout, or name the layout: --input NAME=ARRAY:NHWC",
+            hint=f"give [samples, {', '.join(map(str, shape))}], or name another layout: --input NAME=ARRAY:NHWC",
         )
     integers = _integers(data.reshape((count, *shape)), value, place)
     return np.stack([to_layout(sample, value.layout) for sample in integers]) if count else integers
@@ -155,18 +176,22 @@ def _integers(data: Array, value: Value, place: str) -> Array:
     )
 
 
-def _classes(graph: Graph) -> int:
-    """Elements of the first output, which labels are counted against."""
-    return int(np.prod(graph.value(graph.outputs[0]).shape))
+def _batch(graph: Graph) -> int:
+    """Pictures in one sample, each with a label of its own: the first extent that all inputs and the first output share."""
+    extents = {(graph.value(name).shape or (1,))[0] for name in (*graph.inputs, graph.outputs[0])}
+    return extents.pop() if len(extents) == 1 else 1
 
 
-def _checked_labels(labels: Array | None, limit: int | None, count: int, classes: int, path: Path) -> Array | None:
+def _checked_labels(labels: Array | None, limit: int | None, count: int, graph: Graph, path: Path) -> Array | None:
     if labels is None:
         return None
-    flat = labels.reshape(-1)[:limit]
-    if labels.dtype.kind not in "iu" or len(flat) != count:
+    batch = _batch(graph)
+    classes = int(np.prod(graph.value(graph.outputs[0]).shape)) // batch
+    flat = labels.reshape(-1)[: limit and limit * batch]
+    if labels.dtype.kind not in "iu" or len(flat) != count * batch:
         message = f"labels y: {labels.dtype} {list(labels.shape)} for {count} samples"
-        raise EspgenError(message, place=str(path), hint="one integer per sample")
+        hint = "one integer per sample" if batch == 1 else f"{batch} integers per sample, which is a batch of {batch}"
+        raise EspgenError(message, place=str(path), hint=hint)
     outside = flat[(flat < 0) | (flat >= classes)]
     if outside.size:
         hint = f"the model has {classes} classes, counted from 0"

@@ -140,7 +140,7 @@ def test_memory_budgets_and_kernels_reach_compile(calls: list[Any], model: Path,
 
 
 def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Path, tmp_path: Path) -> None:
-    mapping = ["--input", "image=pixels:NHWC", "--input", "mask=m:x", "--limit", 5, "--target", "host"]
+    mapping = ["--input", "image=pixels:nhwc", "--input", "mask=m:x", "--limit", 5, "--target", "host"]
     assert run("verify", tmp_path, "--data", model, *mapping) == 0
     named = calls[0][2]
     assert named["inputs"] == {"image": ("pixels", "NHWC"), "mask": ("m:x", "")}
@@ -161,6 +161,8 @@ def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Pa
         ["compile", "MODEL", "-o", "out", "--psram", ""],
         ["verify", "FOLDER", "--input", "image"],
         ["verify", "FOLDER", "--input", "=x"],
+        ["verify", "FOLDER", "--input", "image=x", "--input", "image=y"],
+        ["inspect", "MODEL", "--shape", "n=1", "--shape", "n=2"],
         ["verify", "FOLDER", "--limit", "0"],
         ["verify", "FOLDER", "--target", "moon"],
         ["nonsense"],

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from espgen import api
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
 from espgen.passes.pipeline import lower_to_integer
 from espgen.resources import models_dir
+from espgen.verify.accuracy import Accuracy
 from espgen.verify.data import load_dataset
 
 IMAGES = np.linspace(0.0, 16.0, 3 * 64, dtype=np.float32).reshape(3, 1, 8, 8)
@@ -56,6 +59,7 @@ def test_layouts_and_signedness_are_mapped(graph: Graph, tmp_path: Path) -> None
         ({"image": IMAGES[:, :, 1:]}, "does not hold samples"),
         ({"image": IMAGES.astype(np.int64)}, "int64"),
         ({"image": IMAGES[:0]}, "no samples"),
+        ({"image": np.float32(3)}, "does not hold samples"),
         ({"a": IMAGES, "b": IMAGES}, "no array 'image'"),
         ({"y": LABELS}, "no array 'image'"),
     ],
@@ -65,6 +69,62 @@ def test_what_does_not_fit_is_named(
 ) -> None:
     with pytest.raises(EspgenError, match=message):
         load_dataset(saved(tmp_path / "d.npz", **arrays), graph, {}, None)
+
+
+def test_other_arrays_are_ignored_whatever_they_hold(graph: Graph, tmp_path: Path) -> None:
+    objects = np.array([{}, 1], dtype=object)
+    data = load_dataset(saved(tmp_path / "d.npz", image=IMAGES, names=objects, y=LABELS), graph, {}, None)
+    assert len(data) == 3
+    with pytest.raises(EspgenError, match="'image' of the data cannot be read"):
+        load_dataset(saved(tmp_path / "e.npz", image=objects), graph, {}, None)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (6,)])
+def test_every_picture_of_a_batch_has_its_label(shape: tuple[int, ...], tmp_path: Path) -> None:
+    graph = _batch_of_two(tmp_path)
+    pictures = np.stack([IMAGES, IMAGES], axis=1)
+    labels = np.arange(6).reshape(shape)
+    data = load_dataset(saved(tmp_path / "d.npz", image=pictures, y=labels), graph, {}, None)
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 2, 3, 4, 5]
+    limited = load_dataset(tmp_path / "d.npz", graph, {}, 2)
+    assert limited.labels is not None
+    assert limited.labels.tolist() == [0, 1, 2, 3]
+    with pytest.raises(EspgenError, match="label 10 of y"):  # of 10 classes, not of the 2 x 10 scores
+        load_dataset(saved(tmp_path / "d.npz", image=pictures, y=labels + 5), graph, {}, None)
+    with pytest.raises(EspgenError, match="for 3 samples"):
+        load_dataset(saved(tmp_path / "d.npz", image=pictures, y=LABELS), graph, {}, None)
+
+
+def test_batches_of_pictures_have_a_layout_too(tmp_path: Path) -> None:
+    graph = _batch_of_two(tmp_path)
+    pictures = np.stack([IMAGES, IMAGES[::-1]], axis=1)
+    path = saved(tmp_path / "d.npz", first=pictures, last=np.moveaxis(pictures, 2, -1))
+    first, last = (load_dataset(path, graph, {"image": source}, None) for source in (("first", ""), ("last", "NHWC")))
+    assert np.array_equal(first.arrays["image"], last.arrays["image"])
+    with pytest.raises(EspgenError) as caught:
+        load_dataset(saved(tmp_path / "e.npz", image=IMAGES), graph, {}, None)
+    assert "[samples, 2, 1, 8, 8]" in str(caught.value.hint)
+
+
+def test_accuracy_counts_every_picture_of_a_batch(tmp_path: Path) -> None:
+    graph = _batch_of_two(tmp_path)
+    data = load_dataset(saved(tmp_path / "d.npz", image=np.stack([IMAGES, IMAGES], axis=1), y=np.arange(6)), graph, {}, None)
+    scores = np.eye(10, dtype=np.int8)
+    accuracy = Accuracy()
+    for index, classes in enumerate(([0, 1], [2, 9], [4, 5])):
+        api._score(accuracy, graph, {graph.outputs[0]: scores[classes]}, data, index)
+    assert accuracy.to_json() == {"top1": pytest.approx(5 / 6), "top5": 1.0}  # of equal scores the first count
+
+
+def _batch_of_two(folder: Path) -> Graph:
+    """The digits model for two pictures at once."""
+    model = onnx.load(models_dir() / "digits_int8_qdq.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 2
+    del model.graph.value_info[:]
+    onnx.save(model, folder / "two.onnx")
+    return lower_to_integer(load_onnx(folder / "two.onnx", shapes={}))
 
 
 def test_files_that_are_no_npz(graph: Graph, tmp_path: Path) -> None:
