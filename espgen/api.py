@@ -108,7 +108,8 @@ def compile(
     graph = lower_to_integer(load_onnx(model, shapes=shapes or {}), dump_ir)
     chosen = options or Options()
     name = Path(model).stem
-    folder = generate(graph, Path(output), options=chosen, name=name, extra={"model": Path(model).name})
+    source = {"model": Path(model).name}
+    folder = generate(graph, Path(output), options=chosen, name=name, extra=source, progress=progress)
     if project is not None:
         write_example_project(folder, Path(project))
     component = Component.load(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.component import Planned, build_component
-from espgen.codegen.offers import KernelOptions, plan_nodes
+from espgen.codegen.offers import KernelOptions, Progress, plan_nodes
 from espgen.codegen.project import write_component
 from espgen.codegen.providers import PROVIDERS
 from espgen.errors import EspgenError
@@ -33,14 +33,18 @@ class Options:
     hardware_loops: bool = True
 
 
-def plan_graph(graph: Graph, options: Options) -> Planned:
-    """Decide kernels, storage and addresses for an integer graph; raises EspgenError where it cannot fit."""
+def plan_graph(graph: Graph, options: Options, progress: Progress | None = None) -> Planned:
+    """Decide kernels, storage and addresses for an integer graph; raises EspgenError where it cannot fit.
+
+    progress  told ("plan", nodes done, nodes in all)
+    """
     if not graph.nodes:
         raise EspgenError("the model computes nothing", hint="a graph output is a graph input")
     nodes, storage = plan_nodes(
         graph,
         () if options.kernels == "portable" else PROVIDERS,
         KernelOptions(hardware_loops=options.hardware_loops),
+        progress,
     )
     scratch = {plan.node.name: plan.scratch for plan in nodes}
     tiers = [Tier("internal", options.internal_bytes), Tier("psram", options.psram_bytes, 1)]
@@ -48,8 +52,16 @@ def plan_graph(graph: Graph, options: Options) -> Planned:
     return Planned(graph, nodes, storage, memory)
 
 
-def generate(graph: Graph, output: Path, *, options: Options, name: str, extra: Mapping[str, Any]) -> Path:
-    """Write the component for an integer graph; returns its folder."""
-    planned = plan_graph(graph, options)
+def generate(
+    graph: Graph,
+    output: Path,
+    *,
+    options: Options,
+    name: str,
+    extra: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Path:
+    """Write the component for an integer graph; returns its folder. `progress` as for plan_graph."""
+    planned = plan_graph(graph, options, progress)
     component = build_component(planned, name)
     return write_component(component, planned, output, extra)

@@ -45,6 +45,9 @@ class KernelOptions:
     hardware_loops: bool = True
 
 
+Progress = Callable[[str, int, int], None]
+"""Told of long work: what it is, how much is done, and how much there is."""
+
 Provider = Callable[[Node, Graph, KernelOptions], Offer | Refusal | None]
 
 
@@ -57,10 +60,14 @@ def portable_cycles(node: Node, graph: Graph) -> int:
 
 
 def plan_nodes(
-    graph: Graph, providers: Sequence[Provider], options: KernelOptions
+    graph: Graph, providers: Sequence[Provider], options: KernelOptions, progress: Progress | None = None
 ) -> tuple[tuple[NodePlan, ...], StoragePlan]:
     """The cheapest kernel of every node, and the storage that satisfies all of them."""
-    answers = {node.name: [provider(node, graph, options) for provider in providers] for node in graph.nodes}
+    answers = {}
+    for done, node in enumerate(graph.nodes, 1):
+        answers[node.name] = [provider(node, graph, options) for provider in providers]
+        if progress:
+            progress("plan", done, len(graph.nodes))
     chosen: dict[str, Offer] = {}
     needs: dict[str, StorageNeed] = {}
     for node in graph.nodes:

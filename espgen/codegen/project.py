@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +30,7 @@ _TEMPLATES = {
     "CMakeLists.txt": "project/CMakeLists.txt.j2",
     "idf_component.yml": "project/idf_component.yml.j2",
 }
+_TOP_LEVEL = {MANIFEST, GRAPH, *(Path(path).parts[0] for path in _TEMPLATES)}
 
 
 def write_component(component: Component, planned: Planned, output: Path, extra: Mapping[str, Any]) -> Path:
@@ -40,14 +40,15 @@ def write_component(component: Component, planned: Planned, output: Path, extra:
     written.
     """
     check_target(output)
+    target = output.resolve()
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             staging = Path(folder) / "component"
             _write_files(component, planned, staging, extra)
-            if output.exists():
-                shutil.rmtree(output)
-            staging.rename(output)
+            if target.exists():
+                target.rename(Path(folder) / "before")
+            staging.rename(target)
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise environment_error(
@@ -57,15 +58,20 @@ def write_component(component: Component, planned: Planned, output: Path, extra:
 
 
 def check_target(output: Path) -> None:
-    """Raise EspgenError where `output` is a file or holds something that is no component."""
+    """Raise EspgenError where `output` is a file, holds what no component has, or is where this process works."""
     if not output.exists():
         return
     if not output.is_dir():
         raise EspgenError("the output exists and is a file", place=str(output), hint="name another folder")
-    if any(output.iterdir()) and not (output / MANIFEST).is_file():
-        raise EspgenError(
-            "the output folder holds something else", place=str(output), hint="name an empty or a new folder"
-        )
+    names = {entry.name for entry in output.iterdir()}
+    others = sorted(names - _TOP_LEVEL) if MANIFEST in names else sorted(names)
+    if others:
+        shown = ", ".join(others[:3]) + (", .." if len(others) > 3 else "")
+        hint = "name an empty or a new folder, or move them away"
+        raise EspgenError(f"the output folder holds something else: {shown}", place=str(output), hint=hint)
+    if Path.cwd().is_relative_to(output.resolve()):
+        hint = "it is replaced as a whole: go up and name it from there"
+        raise EspgenError("the output is the folder you are in", place=str(output), hint=hint)
 
 
 def _write_files(component: Component, planned: Planned, folder: Path, extra: Mapping[str, Any]) -> None:

@@ -56,7 +56,8 @@ def build_simulator(compiler: str | None = None) -> Path:
         return cached(f"objects/{key}.o", lambda out: _run((*command, str(out)), source))
 
     def link(out: Path) -> None:
-        _LOG.info("compiling the simulator (once for this version of espgen)")
+        slow = ", which takes zig minutes" if chosen.kind == "zig" else ""
+        _LOG.info(f"compiling the simulator (once for this version of espgen{slow})")
         with ThreadPoolExecutor(_PARALLEL) as pool:
             objects = list(pool.map(compile_one, zip(sources, keys, strict=True)))
         _run((*chosen.command, *map(str, objects), "-o", str(out)), folder)

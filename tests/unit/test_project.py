@@ -29,6 +29,41 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_what_somebody_put_into_a_component_is_left_alone(tmp_path: Path) -> None:
+    api.compile(MODEL, tmp_path / "component")
+    (tmp_path / "component" / "thesis.txt").write_text("mine")
+    with pytest.raises(EspgenError, match=r"something else: thesis\.txt"):
+        api.compile(MODEL, tmp_path / "component")
+    assert (tmp_path / "component" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", [".", ".."])
+def test_a_component_that_one_stands_in_is_not_replaced(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.compile(MODEL, tmp_path / "component")
+    monkeypatch.chdir(tmp_path / "component" / ("" if output == "." else "src"))
+    with pytest.raises(EspgenError, match="the folder you are in"):
+        api.compile(MODEL, Path(output))
+    assert api.component_graph(tmp_path / "component").nodes
+
+
+def test_a_link_to_a_component_stays_one(tmp_path: Path) -> None:
+    api.compile(MODEL, tmp_path / "component")
+    (tmp_path / "link").symlink_to(tmp_path / "component")
+    api.compile(MODEL, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert api.component_graph(tmp_path / "component").nodes
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["component", "link"]
+
+
+def test_compiling_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    api.compile(MODEL, tmp_path / "component", progress=lambda *step: told.append(step))
+    total = told[-1][2]
+    assert told == [("plan", done, total) for done in range(1, total + 1)]
+
+
 def test_a_project_that_cannot_be_written_leaves_no_component(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "thesis.txt").write_text("mine")
