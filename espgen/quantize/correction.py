@@ -23,7 +23,7 @@ def mean_correction(real: np.ndarray, target: np.ndarray, low: np.ndarray, high:
     moved = np.empty_like(real)
     for _ in range(ITERATIONS):
         np.add(real, shift.astype(np.float32)[:, None], out=moved)
-        slope = np.maximum(_inside(moved, low, high), LEAST_SHARE)
+        slope = np.maximum(share_inside(moved, low, high), LEAST_SHARE)
         np.clip(moved, low, high, out=moved)
         shift -= (channel_means(moved) - wanted) / slope
     return shift
@@ -38,7 +38,7 @@ def channel_means(values: np.ndarray) -> np.ndarray:
     return np.asarray(sums.mean(axis=0) / values.shape[2])
 
 
-def _inside(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def share_inside(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Share of values strictly between the bounds, per channel."""
     inside = values > low
     if not np.isinf(high).all():

@@ -77,7 +77,8 @@ class LayerQuant:
     """Integer weights of one product layer (Conv, ConvTranspose, Gemm, MatMul).
 
     weights: integers in the shape of the float weights; scale: float32 [channels]; axis: the output-channel axis;
-    bias: int32 [channels] on the grid s_x * scale, or None; bits: 8 or 16 (weights, and activations the layer reads).
+    bias: int32 [channels] on the grid s_x * scale, or None; bits: 8 or 16 (weights, and activations the layer reads);
+    odd_bias: bool [channels] where the bias has to be odd (see ties.py), or None.
     """
 
     weights: np.ndarray
@@ -86,6 +87,7 @@ class LayerQuant:
     bias: np.ndarray | None
     input_scale: float
     bits: int = 8
+    odd_bias: np.ndarray | None = None
 
     def real_weights(self) -> np.ndarray:
         """Dequantized weights, float32."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from espgen.ir import Graph, Node
-from espgen.quantize.correction import mean_correction
-from espgen.quantize.model import LayerQuant, QuantizedModel
+from espgen.quantize.correction import mean_correction, share_inside
+from espgen.quantize.model import LayerQuant, QuantizedModel, Scheme
 from espgen.quantize.patches import covariance, input_rows, weight_matrix, weight_tensor
 from espgen.quantize.prepare import Prepared, bounded_graph, unit_outputs
 from espgen.quantize.rounding import round_weights, shrink_covariance
@@ -16,6 +17,7 @@ from espgen.quantize.runtime import unit_session
 from espgen.quantize.scales import weight_scale_candidates
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
+from espgen.quantize.ties import channels_to_spare, odd
 from espgen.quantize.units import BOUNDS, Unit, is_product, output_channels
 
 # Fewer values than this estimate the means of large tensors too badly (measured: one image in forty goes wrong).
@@ -90,6 +92,9 @@ class _State:
         graph, node = self.prepared.graph, unit.node
         if is_product(graph, node) and unit.name not in self.settings.float_nodes:
             layer = self._layer(graph, unit)
+            spared = self._tied_channels(unit, layer)
+            if spared is not None:
+                layer = self._layer(graph, unit, spared)
             bias = np.asarray(graph.constants[node.inputs[2]], np.float32) if node.input(2) else None
             self.layers[node.name] = layer if bias is None else with_bias(layer, bias)
 
@@ -160,6 +165,10 @@ class _State:
         graph, node = self.prepared.graph, unit.node
         layer = self._layer(graph, unit)
         real = self._run(unit, layer.real_weights(), 0)
+        spared = self._tied_channels(unit, layer, real)
+        if spared is not None:
+            layer = self._layer(graph, unit, spared)
+            real = self._run(unit, layer.real_weights(), 0)
         if node.input(2):
             before = np.asarray(graph.constants[node.inputs[2]], np.float32)
             bias = before
@@ -198,7 +207,8 @@ class _State:
             self.buffers[which] = np.empty(size, np.float32)
         return self.buffers[which][:size].reshape(shape)
 
-    def _layer(self, graph: Graph, unit: Unit) -> LayerQuant:
+    def _layer(self, graph: Graph, unit: Unit, odd_bias: np.ndarray | None = None) -> LayerQuant:
+        """The layer without its bias; `odd_bias`: channels of which no sum may be an exact tie (ties.py)."""
         node, settings = unit.node, self.settings
         weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
         axis, channels = output_channels(graph, node)
@@ -218,6 +228,9 @@ class _State:
         low, high = -(1 << (bits - 1)) + (0 if settings.scheme.symmetric else 1), (1 << (bits - 1)) - 1
         moments = self._covariance(graph, node, matrix.shape[1]) if descent else None
         integers, scale = round_weights(matrix, shaped, moments, low, high, settings.sweeps)
+        if odd_bias is not None:
+            even = 2 * round_weights(matrix, [2 * scale], moments, low // 2, high // 2, settings.sweeps)[0]
+            integers = np.where(odd_bias.reshape(scale.shape)[:, None], even, integers)
         dtype = np.int8 if bits == 8 else np.int16
         return LayerQuant(
             weights=weight_tensor(node, integers, weights.shape).astype(dtype),
@@ -226,7 +239,21 @@ class _State:
             bias=None,
             input_scale=input_scale,
             bits=bits,
+            odd_bias=odd_bias,
         )
+
+    def _tied_channels(self, unit: Unit, layer: LayerQuant, real: np.ndarray | None = None) -> np.ndarray | None:
+        """Channels whose ties a float engine would round otherwise too often; without `real` outputs, by a guess."""
+        grid = self.prepared.activations.get(unit.output)
+        if self.settings.scheme is not Scheme.SHIFT or not unit.node.input(2) or grid is None or {grid.bits, layer.bits} != {8}:
+            return None
+        shifts = np.log2(grid.scale / (layer.input_scale * layer.scale.astype(np.float64)))
+        if real is None or channels_to_spare(shifts, 1.0) is None:
+            return channels_to_spare(shifts, 0.5 if np.isfinite(unit.low) else 1.0)
+        found = _by_channel(unit.node, real)
+        low, high = (np.broadcast_to(end.reshape(-1), (found.shape[1],)) for end in self._bounds(unit, real.ndim))
+        low, high = np.maximum(low, grid.real_low), np.minimum(high, grid.real_high)
+        return channels_to_spare(shifts, share_inside(found, low[:, None], high[:, None]))
 
     def _covariance(self, graph: Graph, node: Node, inputs: int) -> np.ndarray | None:
         wanted = int(np.clip(12 * inputs, 2048, 12_288))
@@ -254,9 +281,9 @@ class _State:
 
 def with_bias(layer: LayerQuant, bias: np.ndarray) -> LayerQuant:
     """The layer with float `bias` [channels] put on its int32 grid."""
-    exact = np.rint(bias.astype(np.float64) / layer.bias_scale.astype(np.float64))
-    integers = np.clip(exact, -BIAS_MAXIMUM, BIAS_MAXIMUM).astype(np.int32)
-    return LayerQuant(layer.weights, layer.scale, layer.axis, integers, layer.input_scale, layer.bits)
+    exact = bias.astype(np.float64) / layer.bias_scale.astype(np.float64)
+    rounded = np.rint(exact) if layer.odd_bias is None else np.where(layer.odd_bias, odd(exact), np.rint(exact))
+    return replace(layer, bias=np.clip(rounded, -BIAS_MAXIMUM, BIAS_MAXIMUM).astype(np.int32))
 
 
 def _channel_shape(node: Node, rank: int) -> tuple[int, ...]:

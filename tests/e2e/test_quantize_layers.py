@@ -17,9 +17,8 @@ from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.imports import strip_qdq
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import quantize
-from espgen.quantize.record import record
 from espgen.quantize.settings import Settings
-from espgen.quantize.units import is_product, split_units
+from espgen.quantize.units import is_product
 from tests.e2e.layer_oracle import LayerOracle
 
 DATA = os.environ.get("ESPGEN_DATA")
@@ -81,18 +80,6 @@ def layer_differences(model: QuantizedModel, data: np.ndarray, folder: Path) -> 
     return worst
 
 
-def _ties(model: QuantizedModel) -> dict[str, float]:
-    """Half the share of exact ties by output tensor: a shift by k makes one sum in 2^k a tie.
-
-    Float scales that are no powers of two break it either way (docs/quantization.md, "Schemes").
-    """
-    if model.scheme is not Scheme.SHIFT:
-        return {}
-    shifts = {name: np.array(entry["shift"]) for name, entry in record(model)["layers"].items() if "shift" in entry}
-    units = [unit for unit in split_units(model.graph) if unit.name in shifts]
-    return {f"{unit.output}.quantized": 0.5 * float(np.mean(2.0 ** -shifts[unit.name])) for unit in units}
-
-
 def _check(name: str, scheme: Scheme, mixed: bool, samples: int, folder: Path) -> None:
     model, test = _quantized(name, scheme, mixed)
     differences = layer_differences(model, test[:samples], folder)
@@ -107,10 +94,9 @@ def _check(name: str, scheme: Scheme, mixed: bool, samples: int, folder: Path) -
         print(f"    {layer} {most} LSB, {100 * share:.3f} % of elements")
     assert max(most for most, _ in differences.values()) <= 1
     assert everything < MOST_DIFFERENT
-    ties = _ties(model)
     # A dozen logits are few elements: a share says little about them.
     large = {layer: share for layer, (_, share) in differences.items() if elements[layer] * samples > 1000}
-    assert {layer: share for layer, share in large.items() if share >= MOST_DIFFERENT + ties.get(layer, 0.0)} == {}
+    assert {layer: share for layer, share in large.items() if share >= MOST_DIFFERENT} == {}
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["int8", "mixed"])
