@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.build import Options, generate, plan_graph
+from espgen.codegen.calls import VIEW
 from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
@@ -116,7 +117,8 @@ def compile(
     return {
         "component": str(folder),
         "name": component.name,
-        "layers": len(component.manifest["kernels"]),
+        "header": f"{component.namespace}.h",
+        "layers": sum(entry["kernel"] != VIEW for entry in component.manifest["kernels"]),
         "seconds": round(time.monotonic() - started, 3),
         "memory": _memory(component),
     }

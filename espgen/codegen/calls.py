@@ -34,6 +34,10 @@ class Call:
     row_end: int
 
 
+VIEW = "view"
+"""The kernel of a node that computes nothing: its output is only a view of its input."""
+
+
 @dataclass(frozen=True)
 class NodePlan:
     """How a node runs: its calls, the assembly functions they need (symbol, text), scratch bytes, and the other candidates.
@@ -54,7 +58,7 @@ def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
     """The node's portable C++ kernel; no calls where its output is only a view."""
     spec = spec_of(node.op)
     if node.name in storage.elided:
-        return NodePlan(node, "view", ())
+        return NodePlan(node, VIEW, ())
     assert spec.kernel is not None
     calls = tuple(_portable_call(call) for call in spec.kernel(node, graph, lambda name: storage.of(graph, name)))
     return NodePlan(node, "portable", calls, scratch=padding_bytes(calls, storage))

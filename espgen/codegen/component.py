@@ -215,7 +215,7 @@ def build_component(planned: Planned, model_name: str) -> Component:
         outputs=_ports(graph, graph.outputs, numbers, "kOutput"),
         assembly_symbols=chip.assembly_symbols,
         sources=(),
-        guard=f"ESPGEN_MODEL_{model.upper()}_H_",
+        guard=f"ESPGEN_MODEL_{model.upper()}_",
     )
     assembly = tuple(sorted({function for plan in planned.nodes for function in plan.assembly}))
     return Component(view, chip, host, assembly)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from espgen.codegen.calls import Call, NodePlan
+from espgen.codegen.calls import VIEW, Call, NodePlan
 from espgen.codegen.offers import KernelOptions, Offer, Refusal
 from espgen.codegen.pie import product, weighted_sum
 from espgen.codegen.pie.copies import Copy, FlipSign
@@ -110,7 +110,7 @@ def _build(
 ) -> NodePlan:
     result = graph.value(node.outputs[0])
     if node.name in storage.elided:
-        return NodePlan(node, "view", ())
+        return NodePlan(node, VIEW, ())
     kernel = _kernel(node, graph, lambda name: storage.of(graph, name), body, options)
     rows, _, _ = rows_of(result.shape)
     tables = tuple(entry.table for entry in _operands(node, graph, lambda name: storage.of(graph, name)))

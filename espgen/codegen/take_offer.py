@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from espgen.codegen.calls import Call, NodePlan
+from espgen.codegen.calls import VIEW, Call, NodePlan
 from espgen.codegen.offers import KernelOptions, Offer, Refusal
 from espgen.codegen.pie.copies import Copy
 from espgen.codegen.pie.elementwise import RowShape, elementwise_kernel
@@ -127,7 +127,7 @@ def _aligned(layout: Storage) -> bool:
 
 def _build(node: Node, graph: Graph, options: KernelOptions, storage: StoragePlan) -> NodePlan:
     if node.name in storage.elided:
-        return NodePlan(node, "view", ())
+        return NodePlan(node, VIEW, ())
     parts = _parts(node, graph, options, lambda name: storage.of(graph, name))
     calls = tuple(
         Call(

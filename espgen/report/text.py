@@ -33,9 +33,10 @@ def inspection(result: Result) -> str:
 
 
 def compilation(result: Result) -> str:
-    """Where the component is, and its memory."""
+    """Where the component is, what its header is called, and its memory."""
     written = f"{result['layers']} layers written to {result['component']} in {result['seconds']:.2f} s"
-    return "\n".join([f"{result['name']}: {written}", memory(result["memory"])])
+    header = f'#include "{result["header"]}"'
+    return "\n".join([f"{result['name']}: {written}", header, memory(result["memory"])])
 
 
 def verification(result: Result) -> str:

@@ -33,7 +33,7 @@ RESULTS: dict[str, dict[str, Any]] = {
         "parameters": 678,
         "unsupported": [{"node": "loop", "op": "Loop", "reason": "control flow"}],
     },
-    "compile": {"component": "out", "name": "digits", "layers": 9, "seconds": 0.5, "memory": MEMORY},
+    "compile": {"component": "out", "name": "digits", "header": "digits.h", "layers": 9, "seconds": 0.5, "memory": MEMORY},
     "verify": {
         "equal": True, "samples": 3, "layers": LAYERS, "accuracy": {"top1": 0.75, "top5": 1.0}, "target": "sim",
     },
@@ -108,7 +108,7 @@ def test_json_is_the_result_as_it_is(
     ("verb", "expected"),
     [
         ("inspect", ["stem", "1x16x8x8", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
-        ("compile", ["9 layers", "2,048 bytes internal RAM", "plan: optimal"]),
+        ("compile", ["9 layers", '#include "digits.h"', "2,048 bytes internal RAM", "plan: optimal"]),
         ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
         ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted", "not possible: too many"]),
         ("doctor", ["ziglang", "missing", "idf.py: install ESP-IDF", "ready"]),

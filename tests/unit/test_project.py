@@ -57,6 +57,12 @@ def test_a_link_to_a_component_stays_one(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["component", "link"]
 
 
+def test_the_layers_that_are_counted_are_those_that_are_verified(tmp_path: Path) -> None:
+    compiled = api.compile(MODEL, tmp_path / "component")
+    verified = api.verify(tmp_path / "component", target="host", limit=1)
+    assert compiled["layers"] == len(verified["layers"])
+
+
 def test_compiling_tells_how_far_it_is(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     api.compile(MODEL, tmp_path / "component", progress=lambda *step: told.append(step))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from espgen import api
 from espgen.cli import cli
 from espgen.report.operators import BEGIN, END, operator_table, with_table
+from espgen.resources import models_dir
+from espgen.verify.compilers import host_compiler
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -38,3 +42,14 @@ def test_every_link_leads_to_a_file() -> None:
     assert len(linked) > 5
     for target in linked:
         assert (Path(__file__).parents[2] / target).is_file(), target
+
+
+def test_the_program_in_the_readme_compiles(tmp_path: Path) -> None:
+    found = re.search(r"^    #include.*_io\.h\"\n(?:(?:    .*)?\n)+", README, flags=re.MULTILINE)
+    assert found
+    (tmp_path / "main.cpp").write_text(found.group())
+    compiled = api.compile(models_dir() / "digits_int8_qdq.onnx", tmp_path / "component")
+    command = [*host_compiler(None, ()).command, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    subprocess.run([*command, f"-I{tmp_path / 'component' / 'include'}", str(tmp_path / "main.cpp")], check=True)
+    assert (tmp_path / "component" / "include" / compiled["header"]).is_file()
+    assert f"{compiled['name']}: {compiled['layers']} layers written" in README
