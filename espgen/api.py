@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from espgen.codegen.build import Options, generate, plan_graph
 from espgen.codegen.calls import VIEW
+from espgen.codegen.offers import Progress
 from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
@@ -32,8 +33,6 @@ from espgen.verify.simulator import Options as SimulatorOptions
 from espgen.verify.simulator import Simulator
 from espgen.verify.toolchain import build_firmware, build_host, flash_bytes
 from espgen.verify.toolchain import doctor as find_tools
-
-Progress = Callable[[str, int, int], None]
 
 L2_KB = 256
 """L2 cache of the simulated chip when profiling: what the vendor's model examples use."""
@@ -308,4 +307,4 @@ def _port(value: Value) -> dict[str, Any]:
     return {"name": value.name, "shape": list(onnx_shape(value)), "dtype": value.dtype.value}
 
 
-__all__ = ["Options", "compile", "component_graph", "doctor", "inspect", "plan_graph", "profile", "verify"]
+__all__ = ["Options", "Progress", "compile", "component_graph", "doctor", "inspect", "plan_graph", "profile", "verify"]

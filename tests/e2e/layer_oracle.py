@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,38 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from espgen.frontend import load_onnx
+from espgen.interpret import run_layers
 from espgen.ir import Graph, Value
-from espgen.ir.layout import from_layout
+from espgen.ir.layout import from_layout, to_layout
+from espgen.passes.pipeline import lower_to_integer
+from espgen.quantize.exporter import qdq_bytes
+from espgen.quantize.model import QuantizedModel
 from espgen.verify.data import onnx_shape
 
 Array = npt.NDArray[Any]
+
+
+def layer_differences(
+    model: QuantizedModel, data: Array, folder: Path
+) -> tuple[Graph, dict[str, tuple[int, float]]]:
+    """The integer graph of a model with one input, exported to `folder`, and what its layers differ by from the export.
+
+    Per layer: largest difference and share of elements that differ, over all of `data`, float32 [samples, ...].
+    """
+    path = folder / "model.onnx"
+    path.write_bytes(qdq_bytes(model))
+    graph = lower_to_integer(load_onnx(path))
+    value = graph.value(graph.inputs[0])
+    oracle = LayerOracle(str(path), graph)
+    worst: dict[str, tuple[int, float]] = {}
+    for sample in data:
+        integers = np.rint(sample[None] / np.float32(value.scale)) + value.zero_point
+        integers = np.clip(integers, value.dtype.minimum, value.dtype.maximum).astype(value.dtype.numpy)
+        for name, (most, share) in oracle.compare(run_layers(graph, {value.name: to_layout(integers, "NHWC")})).items():
+            before = worst.get(name, (0, 0.0))
+            worst[name] = (max(most, before[0]), before[1] + share / len(data))
+    return graph, worst
 
 
 class LayerOracle:

@@ -10,35 +10,16 @@ import numpy as np
 import pytest
 
 from espgen.frontend import load_onnx
-from espgen.interpret import run_layers
 from espgen.ir import Graph
-from espgen.ir.layout import to_layout
-from espgen.passes.pipeline import lower_to_integer
-from espgen.quantize.exporter import float_model, qdq_bytes
+from espgen.quantize.exporter import float_model
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.pipeline import fidelity, quantize
 from espgen.quantize.record import record
 from espgen.quantize.settings import Settings
-from tests.e2e.layer_oracle import LayerOracle
+from tests.e2e.layer_oracle import layer_differences
 from tests.unit.quantize_nets import HARD, images, operator_zoo, upsampling
 
 MOST_DIFFERENT = 0.005
-
-
-def _compare(model: QuantizedModel, data: np.ndarray, folder: Path) -> tuple[Graph, dict[str, tuple[int, float]]]:
-    path = folder / "model.onnx"
-    path.write_bytes(qdq_bytes(model))
-    graph = lower_to_integer(load_onnx(path))
-    value = graph.value(graph.inputs[0])
-    oracle = LayerOracle(str(path), graph)
-    worst: dict[str, tuple[int, float]] = {}
-    for sample in data:
-        integers = np.rint(sample[None] / np.float32(value.scale)) + value.zero_point
-        integers = np.clip(integers, value.dtype.minimum, value.dtype.maximum).astype(value.dtype.numpy)
-        for name, (most, share) in oracle.compare(run_layers(graph, {value.name: to_layout(integers, "NHWC")})).items():
-            before = worst.get(name, (0, 0.0))
-            worst[name] = (max(most, before[0]), before[1] + share / len(data))
-    return graph, worst
 
 
 def _ties(model: QuantizedModel, scheme: Scheme) -> float:
@@ -53,7 +34,7 @@ def _ties(model: QuantizedModel, scheme: Scheme) -> float:
 @pytest.mark.parametrize("net", sorted(HARD))
 def test_integer_graph_computes_the_exported_model(net: str, scheme: Scheme, tmp_path: Path) -> None:
     model = quantize(HARD[net](), {"input": images(32, seed=1)}, Settings(scheme=scheme, correction="float"))
-    graph, layers = _compare(model, images(6, seed=2), tmp_path)
+    graph, layers = layer_differences(model, images(6, seed=2), tmp_path)
     assert len(layers) >= len(model.layers) - 1
     for name, (most, share) in layers.items():
         assert most <= 1, name
@@ -71,7 +52,7 @@ def test_sixteen_bit_layers_compile(tmp_path: Path) -> None:
     graph = HARD["spread_variances"]()
     name = next(node.name for node in graph.nodes if node.op == "Conv" and node.attrs["group"] > 1)
     model = quantize(graph, {"input": images(32, seed=1)}, Settings(bits={name: 16}, correction="float"))
-    _, layers = _compare(model, images(6, seed=2), tmp_path)
+    _, layers = layer_differences(model, images(6, seed=2), tmp_path)
     assert max(most for most, _ in layers.values()) <= 1
 
 
@@ -83,7 +64,7 @@ def test_sixteen_bits_behind_equalized_bounds_compile(first: int, scheme: Scheme
     names = [node.name for node in graph.nodes if node.op == "Conv"][first::3]
     settings = Settings(scheme, bits=dict.fromkeys(names, 16), observer="minmax", correction="float", rounding="nearest")
     model = quantize(graph, {"input": images(32, seed=1)}, settings)
-    _, layers = _compare(model, images(4, seed=2), tmp_path)
+    _, layers = layer_differences(model, images(4, seed=2), tmp_path)
     assert {layer.bits for layer in model.layers.values()} == {8, 16}
     assert max(most for most, _ in layers.values()) <= 1
 
@@ -95,7 +76,7 @@ def test_every_kind_of_operator_compiles(make: Callable[[], Graph], scheme: Sche
     source = load_onnx(float_model(make()))
     model = quantize(source, {"input": images(32, seed=1)}, Settings(scheme=scheme, correction="float"))
     assert fidelity(model.reference, model, {"input": images(32, seed=2)}).judged < 0.002
-    _, layers = _compare(model, images(6, seed=3), tmp_path)
+    _, layers = layer_differences(model, images(6, seed=3), tmp_path)
     # Gates are small tensors and full of exact ties: one element in them is more than a percent.
     for name, (most, share) in layers.items():
         assert most <= 1, name
