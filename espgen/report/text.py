@@ -47,14 +47,16 @@ def verification(result: Result) -> str:
     ]
     lines = table(("layer", "bytes", "max diff", "first difference"), rows)
     differing = sum(not layer["equal"] for layer in result["layers"])
-    differ = "1 layer differs" if differing == 1 else f"{differing} layers differ"
-    verdict = "every layer equal, byte for byte" if result["equal"] else differ
-    samples = "1 sample" if result["samples"] == 1 else f"{result['samples']:,} samples"
-    lines += ["", f"{samples} on {result['target']}: {verdict}"]
+    verdict = "every layer equal, byte for byte" if result["equal"] else f"not equal in {_counted(differing, 'layer')}"
+    lines += ["", f"{_counted(result['samples'], 'sample')} on {result['target']}: {verdict}"]
     accuracy = result.get("accuracy")
     if accuracy:
         lines.append(f"accuracy: top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} %")
     return "\n".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def profiling(result: Result) -> str:
@@ -114,10 +116,8 @@ def predictions(first: Mapping[str, Any] | None) -> list[str]:
 
 def fallback(result: Result) -> str:
     """The metric before and after, and which layers were rolled back."""
-    lines = [
-        *result["log"],
-        f"rolled back: {', '.join(result['rolled_back']) or 'nothing'} ({len(result['history'])} configurations evaluated)",
-    ]
+    evaluated = _counted(len(result["history"]), "configuration")
+    lines = [*result["log"], f"rolled back: {', '.join(result['rolled_back']) or 'nothing'} ({evaluated} evaluated)"]
     return "\n".join([*lines, f"{result['fake_quant']} and {result['deploy']} written"])
 
 

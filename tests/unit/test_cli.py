@@ -15,6 +15,7 @@ import pytest
 import espgen
 from espgen import cli, demo
 from espgen.errors import EspgenError, environment_error
+from espgen.report import text
 
 MEMORY = {"internal": 2048, "psram": 0, "flash": 9000, "planner": "optimal"}
 LAYERS = [{"name": "stem", "equal": True, "max_abs_diff": 0, "first_diff": None}]
@@ -177,6 +178,20 @@ def test_wrong_usage_exits_2_without_calling_anything(
     captured = capsys.readouterr()
     assert "Error" in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("samples", "equal", "told"),
+    [
+        (1, [True], "1 sample on sim: every layer equal, byte for byte"),
+        (1200, [False, True], "1,200 samples on sim: not equal in 1 layer"),
+        (2, [False, False], "2 samples on sim: not equal in 2 layers"),
+    ],
+)
+def test_verdicts_count_in_words(samples: int, equal: list[bool], told: str) -> None:
+    layers = [{"name": "x", "equal": same, "max_abs_diff": 0, "first_diff": None} for same in equal]
+    result = {"equal": all(equal), "samples": samples, "layers": layers, "accuracy": None, "target": "sim"}
+    assert text.verification(result).splitlines()[-1] == told
 
 
 def test_a_mismatch_exits_1(
