@@ -60,11 +60,15 @@ def load_dataset(path: Path, graph: Graph, inputs: Mapping[str, tuple[str, str]]
             raise EspgenError(f"the model has no input {name!r}", place="--input", hint=f"its inputs: {', '.join(graph.inputs)}")
     result = {}
     with _opened(path) as file:
-        for name in graph.inputs:
-            source, layout = inputs.get(name, ("", ""))
-            data = _read(file, _choose(file.files, name, source, len(graph.inputs) == 1, path), path)
-            result[name] = _samples(data, limit, graph.value(name), layout, str(path))
-        labels = _read(file, LABELS, path) if LABELS in file.files else None
+        sources = {
+            name: _choose(file.files, name, inputs.get(name, ("", ""))[0], len(graph.inputs) == 1, path)
+            for name in graph.inputs
+        }
+        for name, source in sources.items():
+            layout = inputs.get(name, ("", ""))[1]
+            result[name] = _samples(_read(file, source, path), limit, graph.value(name), layout, str(path))
+        labelled = LABELS in file.files and LABELS not in sources.values()
+        labels = _read(file, LABELS, path) if labelled else None
     counts = {name: len(data) for name, data in result.items()}
     if len(set(counts.values())) != 1:
         raise EspgenError(f"the inputs have different numbers of samples: {counts}", place=str(path))

@@ -79,6 +79,18 @@ def test_other_arrays_are_ignored_whatever_they_hold(graph: Graph, tmp_path: Pat
         load_dataset(saved(tmp_path / "e.npz", image=objects), graph, {}, None)
 
 
+def test_what_feeds_an_input_is_no_label(graph: Graph, tmp_path: Path) -> None:
+    path = saved(tmp_path / "d.npz", y=IMAGES)
+    assert load_dataset(path, graph, {"image": ("y", "")}, None).labels is None
+    renamed = onnx.load(models_dir() / "digits_int8_qdq.onnx")
+    renamed.graph.input[0].name = "y"
+    for node in renamed.graph.node:
+        node.input[:] = ["y" if name == "image" else name for name in node.input]
+    onnx.save(renamed, tmp_path / "y.onnx")
+    data = load_dataset(path, lower_to_integer(load_onnx(tmp_path / "y.onnx", shapes={})), {}, None)
+    assert (len(data), data.labels) == (3, None)
+
+
 @pytest.mark.parametrize("shape", [(3, 2), (6,)])
 def test_every_picture_of_a_batch_has_its_label(shape: tuple[int, ...], tmp_path: Path) -> None:
     graph = _batch_of_two(tmp_path)
