@@ -34,7 +34,7 @@ def inspection(result: Result) -> str:
 
 def compilation(result: Result) -> str:
     """Where the component is, what its header is called, and its memory."""
-    written = f"{result['layers']} layers written to {result['component']} in {result['seconds']:.2f} s"
+    written = f"{_counted(result['layers'], 'layer')} written to {result['component']} in {result['seconds']:.2f} s"
     header = f'#include "{result["header"]}"'
     return "\n".join([f"{result['name']}: {written}", header, memory(result["memory"])])
 
