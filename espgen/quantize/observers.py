@@ -36,10 +36,13 @@ class ObserverOptions:
 
 
 def choose_range(name: str, statistics: TensorStatistics, error: Error, scheme: Scheme, bits: int = 8,
-                 options: ObserverOptions = ObserverOptions()) -> TensorQuant:  # fmt: skip
-    """The grid observer `name` chooses for a tensor; `error` judges a grid (used by `search` and `weighted`)."""
+                 options: ObserverOptions = ObserverOptions(), far_error: Error | None = None) -> TensorQuant:  # fmt: skip
+    """The grid observer `name` chooses for a tensor; `error` judges a grid (used by `search` and `weighted`).
+
+    far_error: a dearer and truer judge, which may undo what `search` cut off.
+    """
     if name in SEARCHES:
-        return _search(statistics, error, scheme, bits)
+        return _search(statistics, error, far_error, scheme, bits)
     low, high = interval(name, statistics, bits, options)
     if scheme.symmetric and name == "kl":
         # ESP-PPQ rounds the exponent of a KL scale to the nearest, so the range may be cut.
@@ -153,6 +156,8 @@ SEARCHES = ("search", "weighted")
 SEARCH_VALUES = 150_000
 # A narrower range must be this much better: the samples it is judged on are few.
 GAIN = 0.98
+# The search judges many nearby values, the logits are few: undoing what it found takes a clear gain.
+FAR_GAIN = 0.8
 
 
 def weighted_error(quant: TensorQuant, samples: np.ndarray, importance: np.ndarray) -> float:
@@ -161,25 +166,35 @@ def weighted_error(quant: TensorQuant, samples: np.ndarray, importance: np.ndarr
     return float((np.square(error, out=error).mean(axis=0) * importance).sum())
 
 
-def _search(statistics: TensorStatistics, error: Error, scheme: Scheme, bits: int) -> TensorQuant:
+def _search(statistics: TensorStatistics, error: Error, far_error: Error | None, scheme: Scheme, bits: int) -> TensorQuant:
     """The grid with the least `error` among shrunken min-max ranges: both ends together, then each alone."""
     low, high = min(float(statistics.low.min()), 0.0), max(float(statistics.high.max()), 0.0)
     if scheme.symmetric:
         covering = power_of_two_above(symmetric_need(low, high, bits))
         grids = [TensorQuant(covering * 0.5**step, 0, bits) for step in range(5)]
-        return descend(grids, error)[0]
+        return _least([grids[0], descend(grids, error)[0]], far_error)
 
-    def measure(ends: tuple[float, float]) -> float:
-        return error(tensor_quant(low * ends[0], high * ends[1], scheme, bits))
+    def grid(ends: tuple[float, float]) -> TensorQuant:
+        return tensor_quant(low * ends[0], high * ends[1], scheme, bits)
 
-    ends, least = descend([(fraction, fraction) for fraction in FRACTIONS], measure)
+    ends, least = descend([(fraction, fraction) for fraction in FRACTIONS], lambda ends: error(grid(ends)))
     if low < 0.0 < high:
         for factors in ((1.0, 0.8), (0.8, 1.0), (1.0, 1.25), (1.25, 1.0)):
             trial = (min(ends[0] * factors[0], 1.0), min(ends[1] * factors[1], 1.0))
-            found = measure(trial)
+            found = error(grid(trial))
             if found < least * GAIN:
                 ends, least = trial, found
-    return tensor_quant(low * ends[0], high * ends[1], scheme, bits)
+    halfway = (ends[0] ** 0.5, ends[1] ** 0.5)
+    return _least([grid(trial) for trial in ((1.0, 1.0), halfway, ends)], far_error)
+
+
+def _least(grids: Sequence[TensorQuant], far_error: Error | None) -> TensorQuant:
+    """The last grid, or an earlier, wider one where `far_error` finds it much better."""
+    wider = [grid for grid in grids if grid != grids[-1]]
+    if far_error is None or not wider:
+        return grids[-1]
+    best = min(wider, key=far_error)
+    return best if far_error(best) < FAR_GAIN * far_error(grids[-1]) else grids[-1]
 
 
 def descend(candidates: Sequence[Candidate], error: Callable[[Candidate], float], patience: int = 3) -> tuple[Candidate, float]:

@@ -252,7 +252,8 @@ def _grid(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str,
     # Wide tensors have bits to spare: nothing to win by cutting.
     chosen = "minmax" if bits == 16 else settings.observer
     error = _judge(name, graph, calibrated, factors, consumers, settings)
-    return choose_range(chosen, statistics, error, settings.scheme, bits, settings.observer_options)
+    far = _far_judge(name, calibrated, factors, settings)
+    return choose_range(chosen, statistics, error, settings.scheme, bits, settings.observer_options, far)
 
 
 def _judge(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str, np.ndarray],
@@ -265,6 +266,14 @@ def _judge(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str
     weights = importance(graph, name, consumers, statistics.samples.shape[1])
     samples = statistics.samples[:: max(1, statistics.samples.size // SEARCH_VALUES)]
     return lambda grid: weighted_error(grid, samples, weights)
+
+
+def _far_judge(name: str, calibrated: Calibrated, factors: Mapping[str, np.ndarray], settings: Settings) -> Error | None:
+    """What may undo a cut of the search, in networks small enough."""
+    probe = calibrated.probe
+    if settings.observer != "search" or probe is None or not probe.looks_far:
+        return None
+    return lambda grid: probe.far_error(name, grid, factors.get(name))
 
 
 def _lift(groups: Sequence[Group], calibrated: Calibrated, factors: Mapping[str, np.ndarray], chosen: Mapping[str, TensorQuant],

@@ -15,6 +15,8 @@ from espgen.quantize.units import Unit, is_product, output_channels
 WORK = 3.2e9
 LEAST_IMAGES, MOST_IMAGES = 8, 64
 BUDGET = 0.12
+# Multiply-accumulates for looking to the end of the network from every tensor, 1.5 times on average.
+FAR_WORK = 1e11
 _LAST = frozenset({"Softmax", "LogSoftmax"})
 
 
@@ -32,15 +34,17 @@ class Probe:
         self.threads = threads
         self.order = units
         self.macs = {unit.name: multiply_accumulates(graph, unit.node) for unit in units}
-        self.budget = budget * sum(self.macs.values())
+        work = sum(self.macs.values())
+        self.budget = budget * work
         self.consumers = graph.consumers()
         count = len(next(iter(data.values())))
-        images = int(np.clip(WORK / max(sum(self.macs.values()), 1), LEAST_IMAGES, MOST_IMAGES))
+        images = int(np.clip(WORK / max(work, 1), LEAST_IMAGES, MOST_IMAGES))
+        self.looks_far = 1.5 * work * images * len(units) <= FAR_WORK
         chosen = np.unique(np.linspace(0, count - 1, images).astype(int))
         feeds = {name: np.ascontiguousarray(array[chosen]) for name, array in data.items()}
         names = [name for node in graph.nodes for name in node.outputs if name]
         self.values = {**feeds, **graph_session(graph, names, threads, 4).run(feeds)}
-        self._sessions: dict[str, tuple[Session, list[str]] | None] = {}
+        self._sessions: dict[tuple[str, bool], tuple[Session, list[str]] | None] = {}
 
     def __getstate__(self) -> dict[str, object]:
         """Sessions do not travel to worker processes; they are made again there."""
@@ -48,27 +52,36 @@ class Probe:
 
     def error(self, name: str, grid: TensorQuant, factor: np.ndarray | None = None) -> float:
         """Sum over the values behind `name` of |change|^2 / |value|^2 when `name` (times factor[c]) is put on `grid`."""
+        return sum(_relative(found, real) for found, real in self._changes(name, grid, factor, far=False))
+
+    def far_error(self, name: str, grid: TensorQuant, factor: np.ndarray | None = None) -> float:
+        """As `error`, but at the network's logits and averaged over samples: what recipes are judged by."""
+        changes = self._changes(name, grid, factor, far=True)
+        return sum(float(np.mean([_relative(*pair) for pair in zip(found, real, strict=True)])) for found, real in changes)
+
+    def _changes(self, name: str, grid: TensorQuant, factor: np.ndarray | None, far: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(changed, real) values behind `name`; `far`: at the end of the network, whatever it costs."""
         real = self.values[name]
         if factor is None:
             changed = grid.fake(real)
         else:
             shaped = factor.astype(np.float32).reshape((1, -1) + (1,) * (real.ndim - 2))
             changed = grid.fake(real * shaped) / shaped
-        found = self._session(name)
+        found = self._session(name, far)
         if found is None:
-            return _relative(changed, real)
+            return [(changed, real)]
         session, outputs = found
         results = session.run({**self.values, name: changed})
-        return sum(_relative(results[output], self.values[output]) for output in outputs)
+        return [(results[output], self.values[output]) for output in outputs]
 
-    def _session(self, name: str) -> tuple[Session, list[str]] | None:
-        if name not in self._sessions:
-            nodes, outputs = self._ahead(name)
+    def _session(self, name: str, far: bool) -> tuple[Session, list[str]] | None:
+        if (name, far) not in self._sessions:
+            nodes, outputs = self._ahead(name, float("inf") if far else self.budget)
             session = unit_session(self.graph, nodes, outputs, self.threads, batch=4) if nodes else None
-            self._sessions[name] = None if session is None else (session, outputs)
-        return self._sessions[name]
+            self._sessions[name, far] = None if session is None else (session, outputs)
+        return self._sessions[name, far]
 
-    def _ahead(self, name: str) -> tuple[list[Node], list[str]]:
+    def _ahead(self, name: str, budget: float) -> tuple[list[Node], list[str]]:
         """Nodes computed from the value, in graph order until the budget is spent, and the values to compare."""
         nodes: list[Node] = []
         reached = {name}
@@ -77,7 +90,7 @@ class Probe:
             if unit.node.op in _LAST or not reached.intersection(unit.node.inputs):
                 continue
             cost = self.macs.get(unit.name, 0)
-            if products and spent + cost > self.budget:
+            if products and spent + cost > budget:
                 break
             spent += cost
             products += cost > 0

@@ -9,6 +9,8 @@ from espgen.ir import Graph, verify
 from espgen.quantize.correction import mean_correction
 from espgen.quantize.equalize import apply_factors, find_groups, relative_channels
 from espgen.quantize.fold import fold
+from espgen.quantize.model import Scheme, TensorQuant
+from espgen.quantize.observers import choose_range
 from espgen.quantize.patches import covariance, input_rows, weight_matrix, weight_tensor
 from espgen.quantize.pipeline import fidelity, quantize, run_float
 from espgen.quantize.prepare import bounded_graph
@@ -16,7 +18,7 @@ from espgen.quantize.recipes import MINMAX
 from espgen.quantize.rounding import coordinate_descent, greedy, nearest, objective, round_weights, shrink_covariance
 from espgen.quantize.settings import Settings
 from espgen.quantize.split import split_outliers
-from espgen.quantize.statistics import collect
+from espgen.quantize.statistics import TensorStatistics, collect
 from tests.unit.quantize_nets import HARD, Net, images, spread_variances
 
 DATA = {"input": images(24)}
@@ -185,3 +187,19 @@ def test_depthwise_and_tied_tensors_are_not_split() -> None:
     for node in changed.nodes:
         if node.op == "Add" or (node.op == "Conv" and node.attrs["group"] > 1):
             assert changed.value(node.inputs[0]).shape == graph.value(node.inputs[0]).shape
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+def test_the_logits_may_undo_a_cut(scheme: Scheme) -> None:
+    values = np.random.default_rng(0).normal(0.0, 1.0, (500, 4)).astype(np.float32)
+    statistics = TensorStatistics(values.min(axis=0), values.max(axis=0), values)
+
+    def width(grid: TensorQuant) -> float:
+        return grid.real_high - grid.real_low
+
+    cut = choose_range("search", statistics, width, scheme)
+    assert width(cut) < 0.3 * (values.max() - values.min())
+    undone = choose_range("search", statistics, width, scheme, far_error=lambda grid: 1.0 / width(grid))
+    assert width(undone) >= 0.99 * (values.max() - values.min())
+    kept = choose_range("search", statistics, width, scheme, far_error=lambda grid: 1.0 - 0.01 * width(grid) / width(undone))
+    assert kept == cut
