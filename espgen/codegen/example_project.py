@@ -65,12 +65,15 @@ def write_example_project(component: Path, project: Path) -> Path:
 def check_example_project(component: Path, project: Path) -> None:
     """Raise EspgenError where `project` cannot hold an application for the component folder, which need not exist yet."""
     component, project = component.resolve(), project.resolve()
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", component.name) or component.name == "main":
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", component.name) or component.name in ("main", AGENT.name):
         raise EspgenError(
             f"ESP-IDF cannot use {component.name!r} as the name of a component",
             place=str(component),
-            hint="name the component's folder with letters, digits, - and _",
+            hint=f"name the component's folder with letters, digits, - and _, and not main or {AGENT.name}",
         )
+    if project.is_relative_to(component):
+        hint = f"compile into a folder of the project, such as {project / 'components' / 'model'}"
+        raise EspgenError("the project lies in the component's folder", place=str(project), hint=hint)
     if project.exists() and not project.is_dir():
         raise EspgenError("the project exists and is a file", place=str(project), hint="name another folder")
     if not project.exists() or (project / AGENT).is_dir():

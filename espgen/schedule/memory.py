@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from espgen.ir import Graph
 from espgen.ops.registry import spec_of
@@ -46,8 +46,9 @@ def plan_memory(
     """Place every value and scratch buffer; raises EspgenError where something does not fit.
 
     scratch  bytes of working memory per node name
-    tiers    fastest first
+    tiers    fastest first; their capacities hold whole arenas, readable bytes behind them included
     """
+    tiers = [replace(tier, capacity=max(0, tier.capacity - OVERREAD)) for tier in tiers]
     steps = [_step(graph, node_index, storage, scratch) for node_index in range(len(graph.nodes))]
     roots = {name for name in storage.storages if name not in storage.views}
     sizes = {name: storage.storages[name].nbytes for name in roots}

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from espgen import api
 from espgen.codegen.example_project import AGENT, OWN, write_example_project
 from espgen.codegen.project import MANIFEST
 from espgen.errors import EspgenError
+from espgen.resources import models_dir
 
 
 def component(folder: Path, weights: int = 4736) -> Path:
@@ -80,7 +82,14 @@ def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) 
     assert [path.name for path in project.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("name", ["main", "my model", "a+b"])
+@pytest.mark.parametrize("project", ["model", "model/app"])
+def test_a_project_does_not_lie_in_its_component(tmp_path: Path, project: str) -> None:
+    with pytest.raises(EspgenError, match="lies in the component's folder"):
+        api.compile(models_dir() / "digits_int8_qdq.onnx", tmp_path / "model", project=tmp_path / project)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["main", "my model", "a+b", AGENT.name])
 def test_names_that_esp_idf_cannot_use_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(EspgenError, match="as the name of a component"):
         write_example_project(component(tmp_path / name), tmp_path / "application")

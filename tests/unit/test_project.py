@@ -63,6 +63,12 @@ def test_the_layers_that_are_counted_are_those_that_are_verified(tmp_path: Path)
     assert compiled["layers"] == len(verified["layers"])
 
 
+@pytest.mark.parametrize("budget", [1024, 1855, 1856])
+def test_an_arena_fits_its_budget(budget: int, tmp_path: Path) -> None:
+    result = api.compile(MODEL, tmp_path / "component", options=api.Options(internal_bytes=budget))
+    assert 0 < result["memory"]["internal"] <= budget
+
+
 def test_compiling_tells_how_far_it_is(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     api.compile(MODEL, tmp_path / "component", progress=lambda *step: told.append(step))
