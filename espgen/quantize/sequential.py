@@ -17,7 +17,7 @@ from espgen.quantize.runtime import unit_session
 from espgen.quantize.scales import weight_scale_candidates
 from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
-from espgen.quantize.ties import channels_to_spare, odd
+from espgen.quantize.ties import LEAST_ELEMENTS, channels_to_spare, odd
 from espgen.quantize.units import BOUNDS, Unit, is_product, output_channels
 
 # Fewer values than this estimate the means of large tensors too badly (measured: one image in forty goes wrong).
@@ -246,6 +246,8 @@ class _State:
         """Channels whose ties a float engine would round otherwise too often; without `real` outputs, by a guess."""
         grid = self.prepared.activations.get(unit.output)
         if self.settings.scheme is not Scheme.SHIFT or not unit.node.input(2) or grid is None or {grid.bits, layer.bits} != {8}:
+            return None
+        if self.prepared.graph.value(unit.output).elements < LEAST_ELEMENTS:
             return None
         shifts = np.log2(grid.scale / (layer.input_scale * layer.scale.astype(np.float64)))
         if real is None or channels_to_spare(shifts, 1.0) is None:

@@ -12,6 +12,8 @@ import numpy as np
 
 # Share of a layer's elements that may differ from a float engine.
 MOST_TIES = 0.0045
+# Of a handful of logits every one counts for accuracy, and none for the share.
+LEAST_ELEMENTS = 64
 
 
 def channels_to_spare(shifts: np.ndarray, unbounded: np.ndarray | float) -> np.ndarray | None:
