@@ -45,8 +45,8 @@ def inspect(model: Path, shapes: dict[str, int], as_json: bool, debug: bool) -> 
 @click.option("--dump-ir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write the graph before and after each pass.")  # fmt: skip
 @click.option("--internal-ram", callback=parse_bytes, metavar="BYTES",
-              help="Internal RAM that activations may use, as 160K or 163840.")  # fmt: skip
-@click.option("--psram", callback=parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.")
+              help="Internal RAM that activations may use, as 160K or 163840.  [320K]")  # fmt: skip
+@click.option("--psram", callback=parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.  [32M]")
 @click.option("--kernels", type=click.Choice(["auto", "portable"]),
               help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
 @click.option("--hardware-loops/--no-hardware-loops", default=None,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from toy_reference import HASH, TOY, AgentProcess, toy_input, toy_reference
 
-from espgen.resources import firmware_dir
+from espgen import api
+from espgen.resources import firmware_dir, models_dir
 from espgen.verify.build import FIRMWARE_FLAGS
 from espgen.verify.compilers import Compiler, firmware_compilers, host_compiler, host_compilers
 from espgen.verify.device import Device
@@ -71,6 +72,22 @@ def test_the_esp32p4_board_compiles_against_the_documented_signatures(
 ) -> None:
     flags = (*CONSOLES[console], "-DESP_PLATFORM=1", f"-isystem{STUBS}")
     compile_all(compiler, [*ESP32P4, TOY / "src" / "toy.cpp"], flags, tmp_path)
+
+
+@pytest.mark.parametrize("compiler", host_compilers(), ids=lambda compiler: compiler.name)
+def test_a_component_in_psram_says_what_esp_idf_must_be_configured_for(compiler: Compiler, tmp_path: Path) -> None:
+    compiled = api.compile(
+        models_dir() / "digits_int8_qdq.onnx", tmp_path / "component", options=api.Options(internal_bytes=1024)
+    )
+    assert compiled["memory"]["psram"]
+    folder = tmp_path / "component"
+    includes = (f"-isystem{STUBS}", f"-I{folder / 'include'}", "-DESP_PLATFORM=1")
+    files = ("-c", str(folder / "src" / "digits_int8_qdq.cpp"), "-o", str(tmp_path / "model.o"))
+    command = [*compiler.command, *STRICT, *includes, *files]
+    without = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert without.returncode != 0
+    assert "set CONFIG_SPIRAM and CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY" in without.stderr
+    subprocess.run([*command, "-DCONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY=1"], check=True)
 
 
 def test_firmware_uses_no_heap_and_no_library_of_cpp() -> None:

@@ -15,6 +15,7 @@
 
 #if defined(ESP_PLATFORM)
 #include "esp_attr.h"
+#include "sdkconfig.h"
 #endif
 
 namespace espgen {
@@ -51,7 +52,12 @@ struct LiveBuffer {
 #define ESPGEN_IN_PSRAM
 #elif defined(ESP_PLATFORM)
 #define ESPGEN_IN_INTERNAL  // .bss is internal RAM; DRAM_ATTR would put the zeros into the image
+#if defined(CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY)
 #define ESPGEN_IN_PSRAM EXT_RAM_BSS_ATTR
+#else  // where it is used: EXT_RAM_BSS_ATTR would be empty, and the arena in internal RAM
+#define ESPGEN_IN_PSRAM \
+  _Pragma("GCC error \"set CONFIG_SPIRAM and CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY\"")
+#endif
 #else
 #define ESPGEN_IN_INTERNAL __attribute__((section(".bss.espgen_internal")))
 #define ESPGEN_IN_PSRAM __attribute__((section(".psram_bss.espgen"), used))
