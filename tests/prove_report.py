@@ -20,6 +20,9 @@ tests. A skipped proof says why in the run's output (a tool or the data folder i
 LISTED = "test_reference_models"
 """The file whose proofs are listed one by one."""
 
+KEPT = "## What they showed"
+"""From this heading on the page is written by hand and stays."""
+
 
 @dataclass
 class Tally:
@@ -61,5 +64,12 @@ def report(paths: list[Path]) -> str:
     return page
 
 
+def kept(page: Path) -> str:
+    """The part of the page that is written by hand."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return f"\n{text[text.index(KEPT):]}" if KEPT in text else ""
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(report([Path(name) for name in sys.argv[2:]]), encoding="utf-8")
+    page = Path(sys.argv[1])
+    page.write_text(report([Path(name) for name in sys.argv[2:]]) + kept(page), encoding="utf-8")
