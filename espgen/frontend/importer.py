@@ -119,6 +119,8 @@ class Importer:
 
     def declare(self, name: str, shape: Sequence[int], dtype: np.dtype, node: str | None = None) -> None:
         """Record a value's type; EspgenError where the name is taken or the shape out of bounds."""
+        if not name:
+            raise EspgenError("a constant or an input has no name", node=node, place="graph", hint="'' means absent: name it")
         if name in self.types or name in self.aliases:
             raise EspgenError(f"value {name!r} is defined twice", node=node, place=name, hint="give every value its own name")
         checked = check_shape(shape, f"value {name!r}", node, allow_empty=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto
 
@@ -26,7 +27,7 @@ from espgen.codegen.build import Options, generate, plan_graph
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret.integer import run_integer
-from espgen.ir import Graph, Value
+from espgen.ir import Graph, Node, Value
 from espgen.ir.layout import from_layout
 from espgen.ops.registry import spec_of
 from espgen.passes.pipeline import lower_to_integer
@@ -125,7 +126,17 @@ def _run(graph: Graph, data: bytes, case: int) -> None:
                 steps = np.nan_to_num(np.rint(wanted.astype(np.float64) / value.scale)) + value.zero_point
             wanted = np.clip(steps, value.dtype.minimum, value.dtype.maximum)
         difference = np.abs(result.astype(np.int64) - wanted.astype(np.int64))[known]
-        assert difference.max(initial=0) <= _allowed(graph, value), f"{name} is {difference.max()} steps from onnxruntime"
+        near = difference.max(initial=0) <= _allowed(graph, value)
+        assert near or _undefined(graph, data, inputs), f"{name} is {difference.max()} steps from onnxruntime"
+
+
+def _undefined(graph: Graph, data: bytes, inputs: dict[str, np.ndarray]) -> bool:
+    """True where the model computes not-a-number on the way: ONNX does not say which integer that is."""
+    model = onnx.load_model_from_string(data)
+    names = [name for node in model.graph.node for name in node.output if name and name not in graph.outputs]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    results = _onnxruntime(graph, model.SerializeToString(), inputs, names)
+    return any(bool(np.isnan(result).any()) for result in results if result.dtype.kind == "f")
 
 
 def _allowed(graph: Graph, output: Value) -> float:
@@ -133,11 +144,18 @@ def _allowed(graph: Graph, output: Value) -> float:
     inner = [graph.value(name) for node in graph.nodes for name in node.outputs if name not in graph.outputs]
     coarser = [graph.value(name) for name in graph.outputs if name != output.name]
     scales = [value.scale for value in (*inner, *coarser) if value.quant is not None]
-    return LARGEST_DIFFERENCE + 4.0 * sum(scales) / output.scale if output.quant is not None else 0.0
+    bends = [_bend(node) * graph.value(node.outputs[0]).scale for node in graph.nodes if node.attrs.get("mode") == "interpolate"]
+    return LARGEST_DIFFERENCE + (4.0 * sum(scales) + sum(bends)) / output.scale if output.quant is not None else 0.0
 
 
-def _onnxruntime(graph: Graph, data: bytes, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """onnxruntime's outputs; none where it is not installed, or refuses what espgen takes (float16, an unused import)."""
+def _bend(node: Node) -> float:
+    """The error of linear interpolation between a 16-bit table's entries: an eighth of their largest second difference."""
+    return float(np.abs(np.diff(node.attrs["table"].astype(np.int64), n=2)).max()) / 8.0
+
+
+def _onnxruntime(graph: Graph, data: bytes, inputs: dict[str, np.ndarray], values: list[str] | None = None) -> list[np.ndarray]:
+    """onnxruntime's outputs, or `values`; none where it is not installed, or refuses what espgen takes (float16, an unused
+    import)."""
     try:
         import onnxruntime
     except ImportError:
@@ -155,7 +173,7 @@ def _onnxruntime(graph: Graph, data: bytes, inputs: dict[str, np.ndarray]) -> li
             if not np.all(np.isfinite(real.astype(np.float32))):
                 return []  # a scale that float32 can't multiply
             feeds[item.name] = real.astype(np.float32) if item.type == "tensor(float)" else held
-        return [np.asarray(result) for result in session.run(list(graph.outputs), feeds)]
+        return [np.asarray(result) for result in session.run(values or list(graph.outputs), feeds)]
     except Exception:
         return []
 

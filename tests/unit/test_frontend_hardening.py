@@ -149,6 +149,10 @@ def _no_number_left(broken: ModelProto) -> None:
     broken.graph.node[4].input.append("low")
 
 
+def _nameless(broken: ModelProto) -> None:
+    broken.graph.initializer.append(helper.make_tensor("", TensorProto.FLOAT, [1], [1.0]))
+
+
 FAULTS: list[tuple[Callable[[ModelProto], None], str, str]] = [
     (set_scale(0.0), "not positive and finite", "QuantizeLinear_x_q"),
     (set_scale(float("nan")), "not positive and finite", "QuantizeLinear_x_q"),
@@ -161,6 +165,7 @@ FAULTS: list[tuple[Callable[[ModelProto], None], str, str]] = [
     (_cycle, "cycle", "Conv_c"),
     (_twice, "defined twice", "Relu_y"),
     (_duplicate_initializer, "defined twice", ""),
+    (_nameless, "has no name", ""),
     (_zero_point_type, "zero point", "DequantizeLinear_wd"),
     (_attribute_type, "must be ints", "Conv_c"),
     (_unknown_attribute, "is unknown to Relu", "Relu_y"),
