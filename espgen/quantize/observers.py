@@ -193,8 +193,9 @@ def _least(grids: Sequence[TensorQuant], far_error: Error | None) -> TensorQuant
     wider = [grid for grid in grids if grid != grids[-1]]
     if far_error is None or not wider:
         return grids[-1]
-    best = min(wider, key=far_error)
-    return best if far_error(best) < FAR_GAIN * far_error(grids[-1]) else grids[-1]
+    errors = [far_error(grid) for grid in wider]
+    least = min(errors)
+    return wider[errors.index(least)] if least < FAR_GAIN * far_error(grids[-1]) else grids[-1]
 
 
 def descend(candidates: Sequence[Candidate], error: Callable[[Candidate], float], patience: int = 3) -> tuple[Candidate, float]:
