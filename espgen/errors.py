@@ -1,16 +1,31 @@
-"""The only exception a user of espgen ever sees."""
+"""The only exception a user of espgen ever sees, and the exit codes of every command."""
 
 from __future__ import annotations
 
+DONE = 0
+MISMATCH = 1
 BAD_INPUT = 2
 ENVIRONMENT = 3
+DEFECT = 70
+INTERRUPTED = 130
+
+EXIT_CODES = {
+    DONE: "equal or done",
+    MISMATCH: "a mismatch or a missed target",
+    BAD_INPUT: "bad input or usage",
+    ENVIRONMENT: "a missing tool or port, or a machine that is full or forbids it",
+    DEFECT: "a defect of espgen (the message says what to attach to a report)",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+}
+"""What every command's exit code means; nothing else is ever returned."""
 
 
 class EspgenError(Exception):
     """A problem the user can act on: what is wrong, where, and what to do about it.
 
     `node` names the model node, `place` the file, offset, tensor or option concerned, `hint` the remedy.
-    `exit_code` is 2 for bad input or usage and 3 for a missing tool, port or other environment fault.
+    `exit_code` is one of EXIT_CODES: 2 for bad input or usage, 3 for a missing tool, port or other fault of the machine, 1 for
+    a target that was missed.
     """
 
     def __init__(
@@ -43,3 +58,8 @@ class EspgenError(Exception):
 def environment_error(message: str, *, place: str | None = None, hint: str | None = None) -> EspgenError:
     """An error about the machine rather than the model (exit code 3)."""
     return EspgenError(message, place=place, hint=hint, exit_code=ENVIRONMENT)
+
+
+def missed_target(message: str, *, place: str | None = None, hint: str | None = None) -> EspgenError:
+    """All was in order, but what was asked for was not reached (exit code 1)."""
+    return EspgenError(message, place=place, hint=hint, exit_code=MISMATCH)

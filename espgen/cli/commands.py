@@ -19,9 +19,7 @@ from espgen.cli.options import (
     shape_option,
     show,
 )
-
-MISMATCH = 1
-ENVIRONMENT = 3
+from espgen.errors import ENVIRONMENT, MISMATCH
 
 
 @click.command()

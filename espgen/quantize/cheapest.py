@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from espgen.errors import EspgenError
+from espgen.errors import missed_target
 from espgen.ir import Graph
 from espgen.quantize.fallback import Evaluator, Fallback, Ranking, Step, binary_search, rank_layers
 from espgen.quantize.judge import Judge, judge
@@ -91,7 +91,7 @@ class _Search:
         found = binary_search(order, lambda names: self.satisfied(sets[len(names)]))
         if found is None:
             reached = max(step.metric for step in self.tried.values())
-            raise EspgenError(
+            raise missed_target(
                 f"even int16 everywhere misses the target (original {self.original:.4f}, reached {reached:.4f})",
                 place="--max-drop", hint="no model was written: allow a larger drop",
             )  # fmt: skip

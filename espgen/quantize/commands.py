@@ -287,7 +287,10 @@ def load_evaluator(source: str) -> Evaluator:
     """The evaluator `module:name` names: an object, or a function or class that makes one. Raises EspgenError."""
     found = data_module.imported(source, "--evaluator")
     ready = hasattr(found, "evaluate") and not isinstance(found, type)
-    made: Any = found() if callable(found) and not ready else found
+    try:
+        made: Any = found() if callable(found) and not ready else found
+    except (Exception, SystemExit) as error:  # it is the user's
+        raise EspgenError(f"{source} fails: {type(error).__name__}: {error}", place="--evaluator", hint="correct it") from error
     missing = [name for name in ("evaluate", "metric_eval") if not callable(getattr(made, name, None))]
     if missing:
         raise EspgenError(

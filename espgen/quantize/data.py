@@ -192,7 +192,7 @@ def imported(source: str, option: str) -> Any:
         sys.path.append(here)
     try:
         return getattr(importlib.import_module(module_name), name)
-    except Exception as error:  # the module is the user's: whatever it raises is about it
+    except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises is about it
         raise EspgenError(f"can't import {source!r}: {type(error).__name__}: {error}", place=option, hint=hint) from error
     finally:
         if added and here in sys.path:
@@ -207,7 +207,7 @@ def _function(source: str, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndar
         result: Any = function()
     except EspgenError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EspgenError(f"{source} fails: {type(error).__name__}: {error}", place="--data", hint="correct it") from error
     labels = None
     if isinstance(result, tuple) and len(result) == 2:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from espgen.errors import EspgenError
+from espgen.errors import EspgenError, missed_target
 from espgen.ir import Graph
 from espgen.quantize.analysis import single_layer
 from espgen.quantize.judge import Judge, judge
@@ -162,7 +162,7 @@ def _roll_back(calibrated: Calibrated, calibration: Mapping[str, np.ndarray], ev
     # Rolling back everything would be the unquantized network: AMCT refuses that too.
     found = STRATEGIES[strategy](order[:-1], satisfied)
     if found is None:
-        raise EspgenError(
+        raise missed_target(
             f"only the unquantized model meets the target (original {original:.4f}, all quantized {history[0].metric:.4f})",
             place="accuracy fallback", hint="no model was written: allow a larger drop, or try --recipe auto",
         )  # fmt: skip

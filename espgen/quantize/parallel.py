@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copyreg
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +30,24 @@ copyreg.pickle(MappingProxyType, lambda view: (_rebuild, (dict(view),)))
 def _install(task: Any) -> None:
     global _worker_task
     _worker_task = task
+    # A worker that is interrupted just ends: the process that waits for it tells the user.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _hold_interrupts(False)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Ctrl-C waits, here and in the processes that are started meanwhile, until they say otherwise."""
+    _hold_interrupts(True)
+    try:
+        yield
+    finally:
+        _hold_interrupts(False)
+
+
+def _hold_interrupts(hold: bool) -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK if hold else signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _call(argument: Any) -> Any:
@@ -63,7 +84,14 @@ class Pool(Generic[Argument, Result]):
             futures = [self._client.submit(_apply, self._sent, argument, pure=False) for argument in arguments]
             yield from (future.result() for future in futures)
         elif self._executor is not None:
-            yield from self._executor.map(_call, arguments)
+            with _held_interrupts():
+                results = self._executor.map(_call, arguments)
+            try:
+                yield from results
+            except BrokenProcessPool:
+                raise environment_error(
+                    "a worker process died", place="--jobs", hint="use fewer: each needs memory of its own"
+                ) from None
         else:
             yield from (self.task(argument) for argument in arguments)
 
@@ -72,6 +100,9 @@ class Pool(Generic[Argument, Result]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._executor is not None:
+            if kind is not None and not issubclass(kind, Exception):  # interrupted: nobody waits for what runs
+                for process in multiprocessing.active_children():
+                    process.terminate()
             self._executor.shutdown(cancel_futures=True)
         if self._client is not None:
             self._client.close()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 
 import espgen
 from espgen import cli, demo
-from espgen.errors import EspgenError, environment_error
+from espgen.errors import DEFECT, EXIT_CODES, INTERRUPTED, EspgenError, environment_error, missed_target
 from espgen.report import text
+from espgen.resources import models_dir
 
 MEMORY = {"internal": 2048, "psram": 0, "flash": 9000, "planner": "optimal"}
 LAYERS = [{"name": "stem", "equal": True, "max_abs_diff": 0, "first_diff": None}]
@@ -237,16 +243,53 @@ def test_an_environment_error_exits_3(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert run("verify", tmp_path, "--port", "/dev/ttyX") == 3
 
 
-def test_an_unexpected_exception_is_one_line_unless_debugged(
-    monkeypatch: pytest.MonkeyPatch, model: Path, capsys: pytest.CaptureFixture[str]
+def test_an_unexpected_exception_says_what_to_attach(
+    monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     replace_api(monkeypatch, inspect=raising(KeyError("oops")))
-    assert run("inspect", model) == cli.INTERNAL_ERROR
+    assert run("inspect", model) == DEFECT
     told = capsys.readouterr().err
-    assert told.startswith("internal error, please report it")
-    assert len(told.splitlines()) == 1
-    assert run("inspect", model, "--debug") == cli.INTERNAL_ERROR
+    assert told.startswith("internal error: a defect of espgen: KeyError: 'oops'")
+    assert "Traceback" not in told
+    (report,) = tmp_path.glob("espgen-defect-*.txt")
+    assert str(report) in told
+    assert report.stat().st_mode & 0o077 == 0
+    held = report.read_text()
+    for piece in ("numpy ", "Python 3", f"$ espgen inspect {model}", "Traceback", "KeyError: 'oops'", "raise error"):
+        assert piece in held
+    assert run("inspect", model, "--json") == DEFECT
+    assert json.loads(capsys.readouterr().out)["error"]["place"].startswith(str(tmp_path))
+    assert run("inspect", model, "--debug") == DEFECT
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_kept_is_printed(
+    monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    replace_api(monkeypatch, inspect=raising(KeyError("oops")))
+    assert run("inspect", model) == DEFECT
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "the report above" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (EspgenError("bad"), 2), (environment_error("no tool"), 3), (missed_target("too far"), 1), (MemoryError(), 3),
+        (PermissionError(13, "Permission denied", "x"), 3), (click.FileError("x"), 2), (click.ClickException("x"), 2),
+        (RecursionError("deep"), DEFECT), (ValueError("odd"), DEFECT), (AssertionError(), DEFECT),
+    ],
+)  # fmt: skip
+def test_every_exception_has_a_code_of_the_list(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    replace_api(monkeypatch, inspect=raising(error))
+    assert run("inspect", model) == code
+    assert code in EXIT_CODES
 
 
 def test_an_interruption_exits_130(
@@ -255,6 +298,28 @@ def test_an_interruption_exits_130(
     replace_api(monkeypatch, inspect=raising(KeyboardInterrupt()))
     assert run("inspect", model) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wait", [0.1, 0.5, 1.0, 2.5])
+def test_an_interruption_at_any_time_is_clean(wait: float, tmp_path: Path) -> None:
+    """From the program's first line on, whatever is being imported or computed."""
+    script = "import sys; sys.argv = ['espgen', *sys.argv[1:]]; print(flush=True); from espgen.__main__ import run; run()"
+    digits = models_dir() / "digits_float.onnx"
+    data = models_dir() / "digits_test.npz"
+    arguments = ["quantize", digits, "--data", data, "-o", tmp_path / "q.onnx", "--jobs", 2, "--recipe", "auto"]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the program and all that it started
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, told
+    assert "Traceback" not in told
+    assert told.strip().splitlines()[-1] == "interrupted"
+    assert not list(tmp_path.iterdir())
 
 
 def test_long_work_is_announced_to_people_and_not_to_programs(

@@ -71,7 +71,7 @@ def test_extras_and_entry_point() -> None:
     everything = re.search(r"\[(.*)\]", extras["all"][0])
     assert everything is not None
     assert set(everything[1].split(",")) == extras.keys() - {"all"}
-    assert project["scripts"] == {"espgen": "espgen.cli:main"}
+    assert project["scripts"] == {"espgen": "espgen.__main__:run"}
 
 
 def test_module_and_script_are_the_same_program() -> None:

@@ -303,7 +303,7 @@ def test_targets_out_of_reach(folder: Path, capsys: pytest.CaptureFixture[str]) 
         "class Judge:\n    evaluate = staticmethod(evaluate)\n    metric_eval = staticmethod(metric_eval)\n"
     )
     common = ("quantize-fallback", "net.onnx", "--data", "data.npz", "-o", "out", "--correction", "none", "--rounding", "nearest")
-    refused(capsys, folder, "only the unquantized model", *common, "--evaluator", "strict:Judge")
+    refused(capsys, folder, "only the unquantized model", *common, "--evaluator", "strict:Judge", code=1)
     refused(capsys, folder, "has no evaluate()", *common, "--evaluator", "os:path")
 
 

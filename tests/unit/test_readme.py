@@ -10,6 +10,7 @@ import pytest
 
 from espgen import api
 from espgen.cli import cli
+from espgen.errors import EXIT_CODES
 from espgen.report.operators import BEGIN, END, operator_table, with_table
 from espgen.resources import models_dir
 from espgen.verify.compilers import host_compiler
@@ -54,3 +55,8 @@ def test_the_program_in_the_readme_compiles(tmp_path: Path) -> None:
     subprocess.run([*command, f"-I{tmp_path / 'component' / 'include'}", *files], check=True)
     assert (tmp_path / "component" / "include" / compiled["header"]).is_file()
     assert f"{compiled['name']}: {compiled['layers']} layers written" in README
+
+
+def test_the_exit_codes_are_those_of_the_program() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", README, re.MULTILINE)
+    assert {int(code): meaning for code, meaning in rows} == EXIT_CODES
