@@ -13,11 +13,14 @@ from espgen.codegen.build import Options, generate, plan_graph
 from espgen.codegen.calls import VIEW
 from espgen.codegen.offers import Progress
 from espgen.codegen.project import GRAPH, MANIFEST, check_target
+from espgen.data.inputs import as_entries, component_inputs, model_inputs
+from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
 from espgen.ir import Graph, Value
+from espgen.ir.layout import from_layout, onnx_shape
 from espgen.ops.registry import spec_of
 from espgen.passes import lower
 from espgen.passes.pipeline import lower_to_integer
@@ -25,7 +28,7 @@ from espgen.report.source_layers import source_layers
 from espgen.verify.accuracy import Accuracy
 from espgen.verify.compare import Comparison, compare_device, compare_host
 from espgen.verify.component import Component
-from espgen.verify.data import Dataset, load_dataset, onnx_shape, random_dataset
+from espgen.verify.data import Dataset, load_dataset, random_dataset
 from espgen.verify.device import Device
 from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
@@ -105,10 +108,11 @@ def compile(
     check_target(Path(output))
     if project is not None:
         check_example_project(Path(output), Path(project))
-    graph = lower_to_integer(load_onnx(model, shapes=shapes or {}), dump_ir)
+    original = load_onnx(model, shapes=shapes or {})
+    graph = lower_to_integer(original, dump_ir)
     chosen = options or Options()
     name = Path(model).stem
-    source = {"model": Path(model).name}
+    source = {"model": Path(model).name, "takes": as_entries(model_inputs(original))}
     folder = generate(graph, Path(output), options=chosen, name=name, extra=source, progress=progress)
     if project is not None:
         write_example_project(folder, Path(project))
@@ -141,21 +145,27 @@ def verify(
     target: str = "sim",
     port: str | None = None,
     limit: int | None = None,
-    inputs: Mapping[str, tuple[str, str]] | None = None,
+    inputs: Mapped | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run a component and compare every layer with the reference interpreter, byte for byte.
 
     target  "sim": the simulator over its serial port; "host": a host library; ignored where `port` names a board
+    inputs  array, layout ("NHWC", "NCHW", "") and meaning ("real", "codes", "") by input, as `--input` says
     """
     loaded = Component.load(component)
     graph = component_graph(component)
     if inputs and not data:
         raise EspgenError("there is no data to map to inputs", place="--input", hint="give --data F.npz too")
-    samples = load_dataset(data, graph, inputs or {}, limit) if data else random_dataset(graph, limit or 4)
+    samples = _samples(loaded, graph, data, inputs, limit) if data else random_dataset(graph, limit or 4)
     if target == "host" and port is None:
         return _verify_host(loaded, graph, samples, progress)
     return _verify_device(loaded, graph, samples, port, progress)
+
+
+def _samples(component: Component, graph: Graph, data: Path, mapping: Mapped | None, limit: int | None) -> Dataset:
+    inputs = component_inputs(graph, component.manifest.get("takes"), str(component.path / MANIFEST))
+    return load_dataset(data, graph, mapping or {}, limit, inputs)
 
 
 def component_graph(component: Path) -> Graph:
@@ -212,7 +222,9 @@ def _score(accuracy: Accuracy, graph: Graph, outputs: Mapping[str, Any], samples
         return
     batch = len(samples.labels) // len(samples)
     labels = samples.labels[index * batch : (index + 1) * batch]
-    for scores, label in zip(outputs[graph.outputs[0]].reshape(batch, -1), labels, strict=True):
+    value = graph.value(graph.outputs[0])
+    found = from_layout(outputs[value.name].reshape(value.shape), value.layout)
+    for scores, label in zip(found.reshape(batch, -1), labels, strict=True):
         accuracy.add(scores, int(label))
 
 
@@ -223,6 +235,7 @@ def _verdict(comparison: Comparison, accuracy: Accuracy, samples: Dataset, targe
         "layers": comparison.to_json(),
         "accuracy": accuracy.to_json(),
         "target": target,
+        "data": list(samples.notes),
     }
 
 
@@ -244,7 +257,7 @@ def profile(
     """
     loaded = Component.load(component)
     graph = component_graph(component)
-    samples = load_dataset(data, graph, {}, 1) if data else random_dataset(graph, 1)
+    samples = _samples(loaded, graph, data, None, 1) if data else random_dataset(graph, 1)
     sample = next(iter(samples))
     if port is not None:
         return {**_profile_on(port, loaded, sample, explain, cold), "memory": _memory(loaded)}
@@ -304,7 +317,7 @@ def doctor() -> dict[str, Any]:
 
 
 def _port(value: Value) -> dict[str, Any]:
-    return {"name": value.name, "shape": list(onnx_shape(value)), "dtype": value.dtype.value}
+    return {"name": value.name, "shape": list(onnx_shape(value.shape, value.layout)), "dtype": value.dtype.value}
 
 
 __all__ = ["Options", "Progress", "compile", "component_graph", "doctor", "inspect", "plan_graph", "profile", "verify"]

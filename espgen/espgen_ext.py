@@ -29,6 +29,7 @@ def action_extensions(base_actions: Mapping[str, Any], project_path: str) -> dic
         {"names": ["--simulator"], "is_flag": True, "help": "Run in the simulator instead of on the board."},
     ]
     data = {"names": ["--data"], "help": "F.npz with arrays named after the inputs, and labels y."}
+    inputs = {"names": ["--input"], "multiple": True, "help": "NAME=ARRAY[:NHWC|:NCHW][:real|:codes], as espgen verify has it."}
     limit = {"names": ["--limit"], "type": int, "help": "Use the first N samples only."}
 
     def run(subcommand_name: str, ctx: Any, global_args: Any, **arguments: Any) -> None:
@@ -50,7 +51,7 @@ def action_extensions(base_actions: Mapping[str, Any], project_path: str) -> dic
                 "callback": run,
                 "short_help": "Prove that the board computes what the network says.",
                 "help": "Compare every layer on the flashed board (--port) or in the simulator with the reference.",
-                "options": [*options, data, limit],
+                "options": [*options, data, inputs, limit],
             },
             "espgen-profile": {
                 "callback": run,
@@ -69,6 +70,8 @@ def command_line(verb: str, project: Path, port: str | None, arguments: Mapping[
     for option in ("data", "limit"):
         if arguments.get(option) is not None:
             command += [f"--{option}", str(arguments[option])]
+    for entry in arguments.get("input") or ():
+        command += ["--input", entry]
     return command + (["--port", port] if port else [])
 
 

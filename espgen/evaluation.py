@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from espgen import api
+from espgen.data.images import Preprocess
+from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.quantize.commands import evaluate_models
 from espgen.quantize.evaluate import Runner, integer_runner
-from espgen.quantize.images import Preprocess
 from espgen.verify.build import build_firmware, build_host
 from espgen.verify.component import Component
 from espgen.verify.device import Device
@@ -37,12 +38,14 @@ def run(
     jobs: int = 1,
     dask: str | None = None,
     shapes: Mapping[str, int] | None = None,
+    inputs: Mapped | None = None,
     progress: api.Progress | None = None,
 ) -> dict[str, Any]:
     """One row per model and place; agreement and error are relative to the first row.
 
     `places` ("host", "sim") and `port` run the compiled `quantized_model`: `component`, or one compiled now. `shapes`:
-    symbolic dimensions of the float model. Raises EspgenError where a place is asked for and there is no quantized model.
+    symbolic dimensions of the float model; `inputs`: as `--input` says. Raises EspgenError where a place is asked for and
+    there is no quantized model.
     """
     wanted = list(dict.fromkeys(places))
     with ExitStack() as stack:
@@ -67,6 +70,7 @@ def run(
             dask=dask,
             shapes=shapes,
             runners=runners,
+            inputs=inputs,
             progress=progress,
         )
 

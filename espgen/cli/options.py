@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from espgen.data.mapping import FORM, Wanted, parse
+
 Command = Callable[..., Any]
 Progress = Callable[[str, int, int], None]
-Inputs = Mapping[str, tuple[str, str]]
+Inputs = Mapping[str, Wanted]
 
 
 def output_options(command: Command) -> Command:
@@ -34,14 +36,15 @@ def shape_option(command: Command) -> Command:
 
 
 def input_option(command: Command) -> Command:
-    """--input NAME=ARRAY[:NHWC], as a dict."""
+    """--input, as a dict."""
     return click.option(
         "--input",
         "inputs",
         multiple=True,
-        metavar="NAME=ARRAY[:NHWC]",
+        metavar=FORM,
         callback=_parse_inputs,
-        help="Which array of the data feeds which graph input, and its layout; may be repeated.",
+        help="Which array of the data feeds which input of the model, its layout, and whether it holds real values or the "
+        "quantized input's codes (default: what one would feed the ONNX model); may be repeated.",
     )(command)
 
 
@@ -60,13 +63,13 @@ def _parse_shapes(_context: click.Context, _option: click.Parameter, entries: Se
 def _parse_inputs(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> Inputs:
     inputs = {}
     for entry in entries:
-        name, separator, array = entry.partition("=")
-        array, layout = _split_layout(array)
-        if not separator or not name or not array:
-            raise click.BadParameter(f"{entry!r} is not of the form NAME=ARRAY or NAME=ARRAY:NHWC")
+        try:
+            name, wanted = parse(entry)
+        except ValueError as problem:
+            raise click.BadParameter(str(problem)) from None
         if name in inputs:
             raise click.BadParameter(f"{name!r} is named twice")
-        inputs[name] = (array, layout)
+        inputs[name] = wanted
     return inputs
 
 
@@ -80,11 +83,6 @@ def parse_bytes(_context: click.Context, _option: click.Parameter, text: str | N
 
 
 _UNITS = {"K": 1024, "M": 1024 * 1024}
-
-
-def _split_layout(array: str) -> tuple[str, str]:
-    name, _, layout = array.rpartition(":")
-    return (name, layout.upper()) if layout.upper() in ("NCHW", "NHWC") else (array, "")
 
 
 def existing(kind: str) -> click.Path:
@@ -117,5 +115,10 @@ def bar(what: str, done: int, total: int) -> str:
 
 
 def show(result: Mapping[str, Any], as_text: Callable[[Any], str], as_json: bool) -> None:
-    """Print a result for people or for programs."""
-    click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else as_text(result))
+    """Print a result for people or for programs; how the data was taken comes first."""
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    for note in result.get("data", ()):
+        click.echo(f"note: {note}")
+    click.echo(as_text(result))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espgen.cli.options import Command, existing, output_options, progress, shape_option, show
+from espgen.cli.options import Command, existing, input_option, output_options, progress, shape_option, show
 
 if TYPE_CHECKING:
+    from espgen.data.images import Preprocess
     from espgen.quantize.commands import QuantizeOptions
-    from espgen.quantize.images import Preprocess
 
 Option = Callable[[Command], Command]
 
@@ -101,7 +101,7 @@ def _with(options: Sequence[Option]) -> Option:
 
 
 def _preprocess(given: dict[str, Any]) -> Preprocess | None:
-    from espgen.quantize.images import Preprocess
+    from espgen.data.images import Preprocess
 
     named = {name: given[name] for name in ("mean", "std", "divisor", "resize")}
     wanted = {name: value for name, value in named.items() if value is not None}
@@ -138,6 +138,7 @@ def _options(given: dict[str, Any], **more: Any) -> QuantizeOptions:
               help="Also write the error analysis as a page with plots.")  # fmt: skip
 @click.option("--amct-record", "amct_record_path", type=click.Path(dir_okay=False, path_type=Path), metavar="F.txt",
               help="Also write the scales as AMCT's text record.")  # fmt: skip
+@input_option
 @shape_option
 @output_options
 def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, **given: Any) -> None:
@@ -185,6 +186,7 @@ def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, *
 @_with(_PIXELS)
 @_with(_METHODS)
 @_with(_WORKERS)
+@input_option
 @shape_option
 @output_options
 def quantize_fallback(model: Path, output: Path, data: str, by: str, as_json: bool, debug: bool, **given: Any) -> None:
@@ -249,6 +251,7 @@ def _by_latency(model: Path, output: Path, data: str, as_json: bool, given: dict
 @_with(_PIXELS)
 @_with(_CONVERSION)
 @_RECORD
+@input_option
 @shape_option
 @output_options
 def convert(
@@ -291,6 +294,7 @@ def convert(
 @_DATA
 @_with(_PIXELS)
 @_with(_WORKERS)
+@input_option
 @shape_option
 @output_options
 def evaluate(
@@ -324,6 +328,7 @@ def evaluate(
         jobs=given["jobs"] or 1,
         dask=given["dask"],
         shapes=given["shapes"],
+        inputs=given["inputs"],
         progress=progress(as_json),
     )
     show(result, text.evaluation, as_json)

@@ -11,22 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from espgen.data.functions import imported
+from espgen.data.images import Preprocess
+from espgen.data.inputs import Grid
+from espgen.data.mapping import Mapped
+from espgen.data.meaning import saturation
+from espgen.data.samples import Samples, load
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
-from espgen.ir import Graph
+from espgen.ir import DType, Graph
 from espgen.quantize import amct_flow, amct_record, latency
-from espgen.quantize import data as data_module
 from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
 from espgen.quantize.checks import check_folder, check_network, check_operators, check_targets, load_model, refusal
-from espgen.quantize.data import Samples
 from espgen.quantize.evaluate import ModelTask, Runner, Tell, as_dicts, evaluate, prediction, shared_runner
 from espgen.quantize.exporter import float_model as float_bytes
 from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.fallback import Evaluator, TopOne, as_dict
 from espgen.quantize.fold import FuseList, fold
-from espgen.quantize.images import Preprocess
 from espgen.quantize.imports import completed, convert_qdq, from_amct, from_esp_ppq
 from espgen.quantize.latency import Costs, Measure
 from espgen.quantize.mixed import Mixed, Target, fewest, recipe_settings
@@ -54,7 +57,8 @@ class QuantizeOptions:
 
     split: share of channels for outlier channel splitting; equalize: "auto", "off" or an exponent; int16, skip: layer
     patterns (selection.py); skip_as: "int16" (what the chip does) or "float"; max_drop: largest loss of top-1 in
-    percentage points, searched with int16 layers (needs labels); config: AMCT's configuration of layers, as a file.
+    percentage points, searched with int16 layers (needs labels); config: AMCT's configuration of layers, as a file; inputs:
+    arrays, layouts and meanings by input, as `--input` says.
     """
 
     scheme: str = "shift"
@@ -83,6 +87,7 @@ class QuantizeOptions:
     layerwise: bool = True
     config: Path | None = None
     shapes: Mapping[str, Sequence[int] | int] = field(default_factory=dict)
+    inputs: Mapped = field(default_factory=dict)
 
 
 def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = QuantizeOptions(), *,
@@ -102,7 +107,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
     judging = options.max_drop is not None and evaluation is None
-    samples = data_module.load(data, graph, preprocess, options.limit, judging=judging)
+    samples = _load(data, graph, preprocess, options, judging=judging)
     settings = make_settings(graph, options)
     mixed: Mixed | None = None
     if options.max_drop is None:
@@ -112,7 +117,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
             options.recipe, graph, samples.arrays, settings, options.budget, options.jobs, options.dask, progress
         )
     else:
-        judges = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
+        judges = samples if evaluation is None else _load(evaluation, graph, preprocess, options, lazy=True)
         if judges.labels is None:
             raise EspgenError("--max-drop needs labels", place="--data", hint="add labels `y`, or choose layers with --int16")
         target = Target(judges.arrays, judges.labels, options.max_drop / 100.0, costs, measure, measured_at, insist)
@@ -130,6 +135,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         "scheme": settings.scheme.value,
         "recipe": options.recipe,
         "samples": len(samples),
+        "data": [*samples.notes, *_cut(quantized, samples)],
         "fidelity": asdict(quality),
         "prediction": first_prediction(quantized, samples.arrays, settings.threads),
         "reasons": list(outcome.reasons),
@@ -152,6 +158,23 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         result["amct_record"] = str(amct_record_path)
     write_all(files)
     return result
+
+
+def _load(source: str, graph: Graph, preprocess: Preprocess | None, options: QuantizeOptions, *, judging: bool = True,
+          lazy: bool = False) -> Samples:  # fmt: skip
+    """Samples for calibration (the first `limit` of them), or all that judge, read when they are needed."""
+    return load(source, graph, preprocess, None if lazy else options.limit, lazy, judging, mapping=options.inputs)
+
+
+def _cut(model: QuantizedModel, samples: Samples) -> list[str]:
+    """Notes on inputs whose calibration data does not all fit the grid that was chosen."""
+    notes: list[str] = []
+    for name, data in samples.arrays.items():
+        grid = model.activations.get(name)
+        if grid is not None and data.dtype.kind == "f":
+            dtype = DType.INT8 if grid.bits == 8 else DType.INT16
+            notes += saturation(data, name, Grid(grid.scale, grid.zero_point, dtype))
+    return notes
 
 
 def _quality(model: QuantizedModel, samples: Samples, threads: int, fast: bool) -> Fidelity:
@@ -257,8 +280,8 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
     judging = evaluation is None and evaluator is None
-    samples = data_module.load(data, graph, preprocess, options.limit, judging=judging)
-    judged = samples if evaluation is None else data_module.load(evaluation, graph, preprocess, lazy=True)
+    samples = _load(data, graph, preprocess, options, judging=judging)
+    judged = samples if evaluation is None else _load(evaluation, graph, preprocess, options, lazy=True)
     if evaluator is None and judged.labels is None:
         raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
     settings = _recipe(graph, samples, options, progress)
@@ -268,7 +291,8 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     )
     details = as_dict(result)
     log = amct_flow.accuracy_lines(details, paths)
-    return {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), "log": log, **details}
+    named = {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), "log": log}
+    return {**named, "data": list(samples.notes), **details}
 
 
 def _recipe(graph: Graph, samples: Samples, options: QuantizeOptions, progress: Progress | None) -> Settings:
@@ -285,7 +309,7 @@ def _labels(samples: Samples) -> np.ndarray:
 
 def load_evaluator(source: str) -> Evaluator:
     """The evaluator `module:name` names: an object, or a function or class that makes one. Raises EspgenError."""
-    found = data_module.imported(source, "--evaluator")
+    found = imported(source, "--evaluator")
     ready = hasattr(found, "evaluate") and not isinstance(found, type)
     try:
         made: Any = found() if callable(found) and not ready else found
@@ -312,7 +336,7 @@ def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOpti
     check_folder(output)
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
-    samples = data_module.load(data, graph, preprocess, options.limit, judging=False)
+    samples = _load(data, graph, preprocess, options, judging=False)
     settings = _recipe(graph, samples, options, progress)
     result = amct_flow.perf_based_auto_calibration(graph, samples.arrays, measure, settings, paths, place, progress)
     details = latency.as_dict(result, place)
@@ -320,6 +344,7 @@ def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOpti
         "fake_quant": str(paths.fake_quant),
         "deploy": str(paths.deploy),
         "log": amct_flow.performance_lines(details, paths),
+        "data": list(samples.notes),
         "fidelity": asdict(_quality(result.deploy, samples, settings.threads, False)),
         "prediction": first_prediction(result.deploy, samples.arrays, settings.threads),
         **details,
@@ -343,9 +368,9 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
     if quantized_already and data is None:
         raise EspgenError("converting a quantized model needs calibration data", place="--data")
     graph = load_onnx(model, shapes=options.shapes) if quantized_already else load_model(model, options.shapes)
-    loaded = None if data is None else data_module.load(data, graph, preprocess, options.limit, judging=False)
+    loaded = None if data is None else _load(data, graph, preprocess, options, judging=False)
     arrays = None if loaded is None else loaded.arrays
-    result: dict[str, Any] = {"model": str(output)}
+    result: dict[str, Any] = {"model": str(output), "data": [] if loaded is None else list(loaded.notes)}
     if quantized_already and arrays is not None:
         settings = make_settings_for_conversion(options)
         original = Session(Path(model).read_bytes(), graph.outputs, settings.threads, 1).run(arrays)
@@ -396,12 +421,12 @@ def _text(path: Path) -> str:
 def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,
                     limit: int | None = None, integer: bool = True, threads: int = 0, jobs: int = 1, dask: str | None = None,
                     shapes: Mapping[str, int] | None = None, runners: Mapping[tuple[str, str], Runner] | None = None,
-                    progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
+                    inputs: Mapped | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Accuracy of the float model, the quantized model under onnxruntime, its integer graph in numpy, and `runners`.
 
     `runners`: further (model, place) -> Runner, such as a component on the host, in the simulator or on a board. With
     `jobs` or `dask` the samples of the first three are shared out; the results are the same. Images of a large folder are
-    read as they are needed, by whoever needs them. shapes: values of symbolic dimensions.
+    read as they are needed, by whoever needs them. shapes: values of symbolic dimensions; inputs: as `--input` says.
     """
     if float_model is None and quantized_model is None:
         raise EspgenError("no model to evaluate", place="usage", hint="give a float model, a quantized one, or both")
@@ -419,7 +444,7 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
             f"the models have different inputs: {_shapes(first)} and {_shapes(last)}", place=str(quantized_model),
             hint="give a model and its own quantized form",
         )  # fmt: skip
-    samples = data_module.load(data, first, preprocess, limit, lazy=True)
+    samples = load(data, last, preprocess, limit, lazy=True, mapping=inputs)
     models: dict[tuple[str, str], ModelTask] = {}
     count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
@@ -435,7 +460,7 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     }
     for key, runner in (runners or {}).items():
         every[key] = _counted(runner, _teller(f"evaluating {key[0]} ({key[1]})", progress))
-    return {"samples": len(samples), "rows": as_dicts(evaluate(every, samples))}
+    return {"samples": len(samples), "data": list(samples.notes), "rows": as_dicts(evaluate(every, samples))}
 
 
 def _shapes(graph: Graph) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from espgen.data.meaning import decoded, encoded
+from espgen.data.samples import Samples
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret import run_integer
 from espgen.ir import Graph
 from espgen.passes.pipeline import lower_to_integer
-from espgen.quantize.data import Samples
 from espgen.quantize.parallel import Pool
 from espgen.quantize.runtime import Session
 
@@ -49,9 +50,9 @@ def evaluate(runners: Mapping[tuple[str, str], Runner], samples: Samples, output
     for (model, place), run in runners.items():
         results = run(samples.arrays)
         found = next(iter(results.values())) if output is None else results[output]
-        scores = np.asarray(found, np.float64).reshape(len(found), -1)
-        if len(scores) != len(samples):
-            raise EspgenError(f"{model} on {place} returned {len(scores)} results for {len(samples)} samples")
+        if len(found) != len(samples):
+            raise EspgenError(f"{model} on {place} returned {len(found)} results for {len(samples)} samples")
+        scores = np.asarray(found, np.float64).reshape(len(found) * samples.batch, -1)
         if reference is not None and scores.shape != reference.shape:
             counts = f"{scores.shape[1]} values per sample, the first model {reference.shape[1]}"
             raise EspgenError(f"{model} on {place} returns {counts}", place="outputs", hint="compare models of one network")
@@ -63,7 +64,7 @@ def evaluate(runners: Mapping[tuple[str, str], Runner], samples: Samples, output
             agreement = float(np.mean(scores.argmax(axis=1) == reference.argmax(axis=1)))
             power = np.maximum((reference**2).sum(axis=1), 1e-30)
             error = float(np.mean(((scores - reference) ** 2).sum(axis=1) / power))
-        rows.append(Row(model, place, len(scores), top1, top5, agreement, error))
+        rows.append(Row(model, place, len(found), top1, top5, agreement, error))
     return rows
 
 
@@ -94,10 +95,10 @@ def prediction(scores: np.ndarray) -> dict[str, Any]:
 
 
 def integer_runner(graph: Graph, run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]], integer: Graph) -> Runner:
-    """A Runner over an integer graph: quantizes inputs by the integer graph's own parameters and dequantizes outputs.
+    """A Runner over an integer graph, whose inputs are made and outputs read by espgen.data.meaning.
 
-    graph: the source graph (for shapes in NCHW); run: one sample's integer inputs in the integer graph's layout ->
-    outputs, such as espgen.interpret.run. Layouts: rank-4 values of the integer graph are channels last.
+    graph: the source graph (for its shapes); run: one sample's integer inputs in the integer graph's layout -> outputs, such
+    as espgen.interpret.run.
     """
 
     def runner(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -106,31 +107,14 @@ def integer_runner(graph: Graph, run: Callable[[Mapping[str, np.ndarray]], Mappi
         for index in range(count):
             feeds = {}
             for name in integer.inputs:
-                value = integer.value(name)
-                real = arrays[name][index].reshape(graph.value(name).shape)
-                integers = np.rint(real.astype(np.float32) / np.float32(value.scale)) + value.zero_point
-                integers = np.clip(integers, value.dtype.minimum, value.dtype.maximum)
-                feeds[name] = _to_shape(integers, value.shape).astype(value.dtype.numpy)
-            for name, result in run(feeds).items():
-                if name in collected:
-                    value = integer.value(name)
-                    real = (result.astype(np.float32) - np.float32(value.zero_point)) * np.float32(value.scale)
-                    collected[name].append(_from_shape(real, graph.value(name).shape))
+                sample = np.asarray(arrays[name][index]).reshape(graph.value(name).shape)
+                feeds[name] = encoded(sample, integer.value(name))
+            results = run(feeds)
+            for name, kept in collected.items():
+                kept.append(decoded(results[name], integer.value(name)).reshape(graph.value(name).shape))
         return {name: np.stack(results) for name, results in collected.items()}
 
     return runner
-
-
-def _to_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.ndim == 4 and array.shape != shape:
-        array = np.moveaxis(array, 1, 3)
-    return array.reshape(shape)
-
-
-def _from_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.ndim == 4 and len(shape) == 4 and array.shape != shape:
-        array = np.moveaxis(array, 3, 1)
-    return array.reshape(shape)
 
 
 @dataclass(frozen=True)

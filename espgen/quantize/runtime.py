@@ -16,7 +16,8 @@ Feeds = Mapping[str, np.ndarray]
 
 
 class Session:
-    """One onnxruntime session; `run` takes and returns arrays whose first axis is the sample.
+    """One onnxruntime session; `run` takes and returns arrays whose first axis is the sample (with `batch` 1 also of models
+    whose own first axis is another one: [samples, *shape]).
 
     All graph optimizations are off, so that every operator computes what the model says.
     Raises EspgenError with exit code 3 where onnxruntime is missing and 2 where it refuses the model.
@@ -40,6 +41,7 @@ class Session:
                 hint="check the model with onnx.checker; every operator must be one onnxruntime runs",
             ) from error  # fmt: skip
         self.inputs = [item.name for item in self._session.get_inputs()]
+        self._ranks = {item.name: len(item.shape) for item in self._session.get_inputs()}
 
     def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Outputs by name for all samples, in sub-batches of `batch` (0: all at once)."""
@@ -54,12 +56,19 @@ class Session:
         step = self.batch or count
         for start in range(0, count, step):
             part = slice(start, min(count, start + step))
-            chunk = {name: np.ascontiguousarray(feeds[name][part]) for name in self.inputs}
+            chunk = {name: self._fed(name, feeds[name][part]) for name in self.inputs}
             try:
                 results = self._session.run(self.outputs, chunk)
             except Exception as error:
                 raise EspgenError(f"onnxruntime stops: {_first_line(error)}", place="float inference") from error
+            if self.batch == 1:
+                results = [result if result.shape[:1] == (1,) else result[None] for result in results]
             yield part, dict(zip(self.outputs, results, strict=True))
+
+    def _fed(self, name: str, data: np.ndarray) -> np.ndarray:
+        """A sub-batch as the model takes it: one whole sample where the model's first axis is not the sample."""
+        read = np.asarray(data, order="C")
+        return read[0] if self.batch == 1 and read.ndim == self._ranks[name] + 1 else read
 
 
 def onnxruntime() -> Any:

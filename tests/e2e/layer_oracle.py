@@ -15,11 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.ir import Graph, Value
-from espgen.ir.layout import from_layout, to_layout
+from espgen.ir.layout import from_layout, onnx_shape, to_layout
 from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.exporter import qdq_bytes
 from espgen.quantize.model import QuantizedModel
-from espgen.verify.data import onnx_shape
 
 Array = npt.NDArray[Any]
 
@@ -102,7 +101,7 @@ class LayerOracle:
 
     def _file_integers(self, tensor: str, value: Value, data: Array) -> Array:
         """A value in the file's layout and signedness."""
-        plain = from_layout(data, value.layout).reshape(onnx_shape(value))
+        plain = from_layout(data, value.layout).reshape(onnx_shape(value.shape, value.layout))
         node = self.producers.get(tensor)
         zero = self.constants.get(node.input[2]) if node is not None and len(node.input) > 2 else None
         if zero is None or zero.dtype == plain.dtype:

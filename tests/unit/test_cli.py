@@ -150,7 +150,7 @@ def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Pa
     mapping = ["--input", "image=pixels:nhwc", "--input", "mask=m:x", "--limit", 5, "--target", "host"]
     assert run("verify", tmp_path, "--data", model, *mapping) == 0
     named = calls[0][2]
-    assert named["inputs"] == {"image": ("pixels", "NHWC"), "mask": ("m:x", "")}
+    assert named["inputs"] == {"image": ("pixels", "NHWC", ""), "mask": ("m:x", "", "")}
     assert (named["limit"], named["target"], named["port"], named["data"]) == (5, "host", None, model)
 
 

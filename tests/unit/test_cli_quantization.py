@@ -11,10 +11,10 @@ import pytest
 from espgen import cli, evaluation
 from espgen.cli.options import bar
 from espgen.cycles import Measurement
+from espgen.data.images import Preprocess
 from espgen.errors import EspgenError
 from espgen.quantize import commands
 from espgen.quantize.commands import QuantizeOptions
-from espgen.quantize.data import Preprocess
 from espgen.report import text
 from espgen.resources import models_dir
 

@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "resources"}),
     frozenset({"arith", "ir", "target"}),
     frozenset({"ops"}),
-    frozenset({"frontend", "passes", "interpret"}),
+    frozenset({"data", "frontend", "passes", "interpret"}),
     frozenset({"quantize", "schedule"}),
     frozenset({"codegen"}),
     frozenset({"verify", "report"}),
@@ -40,7 +40,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "serial": ("espgen.verify.link",),
     "click": ("espgen.cli",),
     "onnxruntime": ("espgen.quantize",),
-    "PIL": ("espgen.quantize",),
+    "PIL": ("espgen.data",),
     "dask": ("espgen.quantize",),
     "distributed": ("espgen.quantize",),
 }

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
+from espgen.data.images import Preprocess
+from espgen.data.samples import load
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import Node
@@ -25,7 +27,6 @@ from espgen.quantize.commands import (
     make_settings,
     quantize,
 )
-from espgen.quantize.data import Preprocess, load
 from espgen.quantize.evaluate import accuracy
 from espgen.quantize.exporter import float_model
 from espgen.quantize.imports import strip_qdq

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from espgen.data import samples as data_module
+from espgen.data.images import ImageArray, Preprocess, find_images
+from espgen.data.samples import load
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, Value
-from espgen.quantize import data as data_module
 from espgen.quantize.commands import evaluate_models
-from espgen.quantize.data import load
 from espgen.quantize.exporter import float_model
-from espgen.quantize.images import ImageArray, Preprocess, find_images
 from espgen.quantize.judge import judge
 from espgen.quantize.pipeline import run_float
 from tests.unit.quantize_nets import HARD

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from espgen.errors import EspgenError, environment_error
+from espgen.ir.layout import from_layout, to_layout
 
 LIST_FILES = ("val_list.txt", "image_label.txt", "labels.txt")
 
@@ -26,14 +27,16 @@ class Preprocess:
     divisor: float = 1.0
     resize: int = 0
 
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 or float [samples, channels, height, width] -> float32 of the same shape."""
-        shape = (1, -1, 1, 1)
+    def apply(self, pixels: np.ndarray, axis: int = 1) -> np.ndarray:
+        """uint8 or float [samples, ..] with channels along `axis` -> float32 of the same shape."""
+        axis %= pixels.ndim
+        shape = tuple(-1 if index == axis else 1 for index in range(pixels.ndim))
         for option, given in (("--mean", self.mean), ("--std", self.std)):
-            if len(given) not in (1, pixels.shape[1]):
+            if len(given) not in (1, pixels.shape[axis]):
                 raise EspgenError(
-                    f"{len(given)} numbers for {pixels.shape[1]} channels", place=option, hint="one for all, or one per channel"
-                )
+                    f"{len(given)} numbers for {pixels.shape[axis]} channels", place=option,
+                    hint="one for all, or one per channel",
+                )  # fmt: skip
         if 0.0 in self.std or self.divisor == 0.0:
             raise EspgenError("pixels cannot be divided by 0", place="--std")
         mean = np.asarray(self.mean, np.float32).reshape(shape)
@@ -74,19 +77,21 @@ class ImageArray:
         for index, file in enumerate(self.files):
             pixels[index] = _read(file, self.size, self.preprocess.resize)
         found = self.preprocess.apply(pixels)
-        turned = np.moveaxis(found, 1, 3) if self.last else found
+        turned = to_layout(found, "NHWC") if self.last else found
         return np.ascontiguousarray(turned, np.float32 if dtype is None else dtype)
 
 
-def find_images(path: Path, shape: Sequence[int], preprocess: Preprocess,
-                limit: int | None) -> tuple[ImageArray, np.ndarray | None]:  # fmt: skip
+def find_images(path: Path, shape: Sequence[int], preprocess: Preprocess, limit: int | None,
+                channels_last: bool = False) -> tuple[ImageArray, np.ndarray | None]:  # fmt: skip
     """The images of a folder for an input of `shape` [1, C, H, W] or [1, H, W, C], and their labels where all have one.
+
+    channels_last: the model is known to take them last (they are, where only the last axis can be channels, too).
 
     Raises EspgenError for other inputs, for lists that do not parse and (exit code 3) where Pillow is missing.
     """
     if len(shape) != 4:
         raise EspgenError("a folder of images fits only a model with one image input", place=str(path), hint="use an .npz")
-    last = shape[1] not in (1, 3) and shape[3] in (1, 3)
+    last = channels_last or (shape[1] not in (1, 3) and shape[3] in (1, 3))
     channels, high, wide = (shape[3], shape[1], shape[2]) if last else (shape[1], shape[2], shape[3])
     if channels not in (1, 3):
         raise EspgenError(f"images have 1 or 3 channels, the input has {channels}", place=str(path), hint="use an .npz")
@@ -147,4 +152,5 @@ def _fit(image: Any, high: int, wide: int, resize: int) -> np.ndarray:
     elif image.size != (wide, high):
         image = image.resize((wide, high), bilinear)
     pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
+    last: np.ndarray = pixels[None, ..., None] if pixels.ndim == 2 else pixels[None]
+    return np.asarray(from_layout(last, "NHWC")[0])

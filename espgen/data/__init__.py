@@ -1,0 +1,1 @@
+"""Data for a model: where it comes from, what its numbers mean, and in which layout. One way for every command."""
