@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from espgen.data.inputs import ModelInput
+from espgen.data.inputs import ModelInput, component_inputs
 from espgen.data.mapping import Mapped
 from espgen.data.meaning import encoded
 from espgen.data.samples import load
@@ -40,16 +40,18 @@ class Dataset:
 
 
 def load_dataset(
-    path: Path | str, graph: Graph, mapping: Mapped, limit: int | None, inputs: Mapping[str, ModelInput]
+    path: Path | str, graph: Graph, mapping: Mapped, limit: int | None, inputs: Mapping[str, ModelInput] | None = None
 ) -> Dataset:
     """The samples of `path` (espgen.data.samples.load) for an integer graph.
 
-    inputs: what its inputs are in the ONNX model. Raises EspgenError for anything that does not fit.
+    inputs: what its inputs are in the ONNX model; default: real numbers where they are quantized. Raises EspgenError for
+    anything that does not fit.
     """
-    samples = load(str(path), graph, None, limit, mapping=mapping, inputs=inputs, varied=False)
+    known = component_inputs(graph, None, graph.name) if inputs is None else inputs
+    samples = load(str(path), graph, None, limit, mapping=mapping, inputs=known, varied=False)
     arrays = {}
     for name, data in samples.arrays.items():
-        value, shape = graph.value(name), inputs[name].shape
+        value, shape = graph.value(name), known[name].shape
         arrays[name] = np.stack([encoded(sample.reshape(shape), value) for sample in data])
     return Dataset(arrays, samples.labels, samples.notes)
 

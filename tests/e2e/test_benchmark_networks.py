@@ -49,6 +49,7 @@ def test_made_networks_equal_the_interpreter_on_real_inputs(name: str, tmp_path:
     samples = arrange(np.load(data_folder() / file)[array][:20]).astype(np.int8)
     np.savez(tmp_path / "inputs.npz", input=samples)
     api.compile(write_models(tmp_path)[name], tmp_path / "component")
-    verdict = api.verify(tmp_path / "component", data=tmp_path / "inputs.npz")
+    codes = {"input": ("input", "", "codes")}
+    verdict = api.verify(tmp_path / "component", data=tmp_path / "inputs.npz", inputs=codes)
     assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
     assert verdict["samples"] == 20

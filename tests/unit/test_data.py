@@ -9,20 +9,13 @@ import onnx
 import pytest
 
 from espgen import api
-from espgen.data.inputs import component_inputs
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
 from espgen.passes.pipeline import lower_to_integer
 from espgen.resources import models_dir
-from espgen.verify import data as verify_data
 from espgen.verify.accuracy import Accuracy
-from espgen.verify.data import Dataset
-
-
-def load_dataset(path: Path, graph: Graph, mapping: dict[str, tuple[str, ...]], limit: int | None) -> Dataset:
-    return verify_data.load_dataset(path, graph, mapping, limit, component_inputs(graph, None, "manifest"))  # type: ignore[arg-type]
-
+from espgen.verify.data import load_dataset
 
 IMAGES = np.linspace(0.0, 16.0, 3 * 64, dtype=np.float32).reshape(3, 1, 8, 8)
 LABELS = np.array([0, 9, 4])
