@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from espgen.codegen.component import Planned, build_component
-from espgen.codegen.offers import KernelOptions, Progress, plan_nodes
+from espgen.codegen.families import FAMILIES
+from espgen.codegen.family import KernelOptions
+from espgen.codegen.offers import Progress, plan_nodes
 from espgen.codegen.project import write_component
-from espgen.codegen.providers import PROVIDERS
 from espgen.errors import EspgenError
 from espgen.ir import Graph
 from espgen.schedule.buffers import Tier
 from espgen.schedule.memory import plan_memory
+from espgen.schedule.steps import node_after_node
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,15 @@ def plan_graph(graph: Graph, options: Options, progress: Progress | None = None)
         raise EspgenError("the model computes nothing", hint="a graph output is a graph input")
     nodes, storage = plan_nodes(
         graph,
-        () if options.kernels == "portable" else PROVIDERS,
+        () if options.kernels == "portable" else FAMILIES,
         KernelOptions(hardware_loops=options.hardware_loops),
         progress,
     )
     scratch = {plan.node.name: plan.scratch for plan in nodes}
     tiers = [Tier("internal", options.internal_bytes), Tier("psram", options.psram_bytes, 1)]
-    memory = plan_memory(graph, storage, scratch, tiers)
-    return Planned(graph, nodes, storage, memory)
+    steps = node_after_node((plan.node.name, plan.bands()) for plan in nodes)
+    memory = plan_memory(graph, storage, steps, scratch, tiers)
+    return Planned(graph, nodes, storage, steps, memory)
 
 
 def generate(

@@ -1,57 +1,54 @@
-"""One step of a model, whichever kind of kernel runs it, and how a node's steps are chosen."""
+"""How a node runs: its kernel calls, and the rows that its steps may make."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from espgen.ir import Graph, Node
-from espgen.ops.base import PADDING_ROW, KernelCall, RowTable
+from espgen.ops.base import PADDING_ROW, KernelCall
 from espgen.ops.registry import spec_of
+from espgen.schedule.steps import Band, cut
 from espgen.schedule.storage import StoragePlan
-
-
-@dataclass(frozen=True)
-class Call:
-    """A kernel call with row tables and read-only tables.
-
-    `template` is (shape type, its fields, element types) of a portable kernel, None for assembly. `tables` are given as
-    pointers after the row tables: (C type, data).
-    """
-
-    function: str
-    header: str | None
-    template: tuple[str, Mapping[str, Any], tuple[str, ...]] | None
-    output: RowTable
-    inputs: tuple[RowTable, ...]
-    tables: tuple[tuple[str, npt.NDArray[Any] | bytes], ...]
-    rows: int
-    row_begin: int
-    row_end: int
-
 
 VIEW = "view"
 """The kernel of a node that computes nothing: its output is only a view of its input."""
+
+PORTABLE = "portable"
+"""The kernel of a node that runs C++."""
 
 
 @dataclass(frozen=True)
 class NodePlan:
     """How a node runs: its calls, the assembly functions they need (symbol, text), scratch bytes, and the other candidates.
 
-    `twin` holds the portable calls that do the same on a PC where `calls` are assembly.
+    `twin` holds the portable calls that do the same on a PC where `calls` are assembly. `band_rows` is how many rows a step
+    should make so that what it reads again stays in the cache; 0: all.
     """
 
     node: Node
     kernel: str
-    calls: tuple[Call, ...]
-    twin: tuple[Call, ...] = ()
+    calls: tuple[KernelCall, ...]
+    twin: tuple[KernelCall, ...] = ()
     assembly: tuple[tuple[str, str], ...] = ()
     scratch: int = 0
+    band_rows: int = 0
     candidates: tuple[tuple[str, int | None, str], ...] = ()
+
+    def bands(self) -> tuple[Band, ...]:
+        """The rows of the node's steps, in order: every call's own in bands, or all at once where a call cannot part them."""
+        if not self.calls:
+            return ()
+        ranges = [(call.row_begin, call.row_end) for call in self.calls]
+        twin = [(call.row_begin, call.row_end) for call in self.twin] or ranges
+        in_order = all(first[1] == second[0] for first, second in pairwise(ranges))
+        parted = all(call.advance is not None for call in (*self.calls, *self.twin))
+        if not parted or not in_order or twin != ranges:
+            return ((min(begin for begin, _ in ranges), max(end for _, end in ranges)),)
+        return tuple(band for begin, end in ranges for band in cut(begin, end, self.band_rows or end - begin))
 
 
 def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
@@ -60,11 +57,11 @@ def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:
     if node.name in storage.elided:
         return NodePlan(node, VIEW, ())
     assert spec.kernel is not None
-    calls = tuple(_portable_call(call) for call in spec.kernel(node, graph, lambda name: storage.of(graph, name)))
-    return NodePlan(node, "portable", calls, scratch=padding_bytes(calls, storage))
+    calls = tuple(spec.kernel(node, graph, lambda name: storage.of(graph, name)))
+    return NodePlan(node, PORTABLE, calls, scratch=padding_bytes(calls, storage))
 
 
-def padding_bytes(calls: tuple[Call, ...], storage: StoragePlan) -> int:
+def padding_bytes(calls: tuple[KernelCall, ...], storage: StoragePlan) -> int:
     """Bytes of the padding row that the calls' inputs refer to, 0 where none does."""
     needed = 0
     for call in calls:
@@ -73,21 +70,6 @@ def padding_bytes(calls: tuple[Call, ...], storage: StoragePlan) -> int:
                 layout = storage.storages[table.value]
                 needed = max(needed, -(-(layout.row_pitch + 16) // 16) * 16)
     return needed
-
-
-def _portable_call(call: KernelCall) -> Call:
-    types = tuple(c_type(dtype.numpy) for dtype in call.types.values())
-    return Call(
-        function=f"espgen::{call.function}",
-        header=f"espgen/kernels/{call.header}",
-        template=(call.shape_type, call.shape, types),
-        output=call.output,
-        inputs=call.inputs,
-        tables=tuple((c_type(data.dtype), data) for _, data in call.tables),
-        rows=call.rows,
-        row_begin=call.row_begin,
-        row_end=call.row_end,
-    )
 
 
 def c_type(dtype: np.dtype[Any]) -> str:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from espgen.codegen import layout
-from espgen.codegen.calls import Call, NodePlan
-from espgen.codegen.live_ranges import live_ranges
+from espgen.codegen.calls import NodePlan, c_type
 from espgen.codegen.naming import identifier, identifiers
 from espgen.codegen.rows import ConstantRows, RowTables
 from espgen.codegen.views import (
-    CallView,
+    BufferView,
     ComponentView,
     FieldView,
     LayerEntryView,
@@ -28,9 +27,10 @@ from espgen.codegen.views import (
 from espgen.codegen.weights import WeightsBuilder
 from espgen.interpret.store import digest
 from espgen.ir import Graph, Node, Value
-from espgen.ops.base import PADDING_ROW
+from espgen.ops.base import PADDING_ROW, KernelCall, RowTable
 from espgen.ops.registry import spec_of
 from espgen.schedule.memory import MemoryMap
+from espgen.schedule.steps import Step
 from espgen.schedule.storage import StoragePlan
 
 _ENUMS = {
@@ -51,16 +51,16 @@ class Planned:
     graph: Graph
     nodes: tuple[NodePlan, ...]
     storage: StoragePlan
+    steps: tuple[Step, ...]
     memory: MemoryMap
 
 
 @dataclass(frozen=True)
 class Layers:
-    """One file of layers, its constants, and the steps it defines."""
+    """One file of layers and its constants."""
 
     view: LayersView
     weights: bytes
-    steps: tuple[StepView, ...]
     assembly_symbols: tuple[str, ...]
 
 
@@ -86,31 +86,40 @@ class _Builder:
         self.graph = planned.graph
         self.twins = twins
         self.weights = WeightsBuilder()
-        constants = ConstantRows(f"{model}_weights", self.weights)
-        self.rows = RowTables(planned.graph, planned.storage, planned.memory, f"{model}_arena", constants)
-        self.headers: dict[str, None] = {}
-        self.steps: list[StepView] = []
+        constants = ConstantRows(self.weights)
+        self.rows = RowTables(planned.graph, planned.storage, planned.memory, constants)
+        self.headers: dict[str, None] = {"espgen/row_table.h": None}
+        self.bands: dict[str, list[tuple[int, int]]] = {}
+        for step in planned.steps:
+            self.bands.setdefault(step.node, []).append((step.begin, step.end))
         self.symbols: dict[str, None] = {}
 
     def layer(self, index: int, plan: NodePlan, symbol: str) -> LayerView:
+        """The function of a layer: makes the rows that it is told, preceded by what has to be done once."""
         shapes: dict[tuple[tuple[str, Any], ...], ShapeView] = {}
         scratch = self.planned.memory.scratch.get(plan.node.name)
-        twin = self.twins and bool(plan.twin)
-        used = plan.twin if twin else plan.calls
-        self.rows.declare([table for call in used for table in (call.output, *call.inputs)], scratch)
-        calls = []
-        for number, call in enumerate(plan.calls):
-            suffix = "" if len(plan.calls) == 1 else f"_{number}"
-            name = f"layer_{index:03d}_{symbol}{suffix}"
-            self.steps.append(StepView(name, index, call.row_begin, call.row_end))
-            statements = used if twin and number == 0 else () if twin else (call,)
-            lines = self._prologue(plan, used) if number == 0 else []
-            for item in statements:
-                lines += self._statement(plan, item, shapes, index)
-            calls.append(CallView(name, layout.function(f"void {name}()", lines)))
-        return LayerView(_comments(index, plan, self.graph), tuple(shapes.values()), tuple(calls))
+        calls = plan.twin if self.twins and plan.twin else plan.calls
+        self.rows.declare([table for call in calls for table in (call.output, *call.inputs)], scratch)
+        parted = len(self.bands[plan.node.name]) > 1
+        lines = self._once(self._prologue(plan, calls), parted)
+        for call in calls:
+            within = parted and len(calls) > 1
+            statement = self._statement(plan, call, shapes, index, parted)
+            lines += _guarded(f"begin >= {call.row_begin} && begin < {call.row_end}", statement) if within else statement
+        parameters = "uint32_t begin, uint32_t end" if parted else "uint32_t, uint32_t"
+        function = f"layer_{index:03d}_{symbol}"
+        return LayerView(
+            _comments(index, plan, self.graph),
+            tuple(shapes.values()),
+            function,
+            layout.function(f"void {function}({parameters})", lines),
+        )
 
-    def _prologue(self, plan: NodePlan, calls: Sequence[Call]) -> list[str]:
+    def _once(self, lines: Sequence[str], parted: bool) -> list[str]:
+        """What a layer does before its first rows only."""
+        return list(_guarded("begin == 0", lines) if parted and lines else lines)
+
+    def _prologue(self, plan: NodePlan, calls: Sequence[KernelCall]) -> list[str]:
         """Fill the halos and the padding row before a node's first call."""
         lines = self._halos(plan)
         scratch = self.planned.memory.scratch.get(plan.node.name)
@@ -121,28 +130,43 @@ class _Builder:
         return lines
 
     def _statement(
-        self, plan: NodePlan, call: Call, shapes: dict[tuple[tuple[str, Any], ...], ShapeView], index: int
+        self,
+        plan: NodePlan,
+        call: KernelCall,
+        shapes: dict[tuple[tuple[str, Any], ...], ShapeView],
+        index: int,
+        parted: bool,
     ) -> tuple[str, ...]:
-        scratch = self.planned.memory.scratch.get(plan.node.name)
-        tables = [self._table(ctype, data) for ctype, data in call.tables]
-        inputs = [self.rows.symbol(table, scratch) for table in call.inputs]
-        output = self.rows.symbol(call.output, scratch)
-        if call.template is None:
+        """The call, for rows [begin, end) where the layer is `parted` into several steps, else for all of them."""
+        advance = call.advance if parted else None
+        output = self._rows(plan, call.output, call, 1 if advance else 0)
+        steps = advance or (0,) * len(call.inputs)
+        inputs = [self._rows(plan, table, call, step) for table, step in zip(call.inputs, steps, strict=True)]
+        tables = [self._table(name, data, call, parted) for name, data in call.tables]
+        rows = "static_cast<int32_t>(end - begin)" if advance else str(call.rows)
+        if call.header is None:
             self.symbols[call.function] = None
             second = inputs[1] if len(inputs) > 1 else "nullptr"
-            arguments = (output, inputs[0], tables[0] if tables else "nullptr", str(call.rows), second)
+            arguments = (output, inputs[0], tables[0] if tables else "nullptr", rows, second)
             return layout.call(call.function, arguments)
-        type_name, fields, types = call.template
-        key = tuple(fields.items())
+        key = tuple(call.shape.items())
         if key not in shapes:
             name = f"kShape{index}" + ("" if not shapes else f"_{len(shapes)}")
-            shapes[key] = ShapeView(name, type_name, tuple(_field(*item) for item in fields.items()))
-        self.headers[call.header or ""] = None
+            shapes[key] = ShapeView(name, call.shape_type, tuple(_field(*item) for item in call.shape.items()))
+        self.headers[f"espgen/kernels/{call.header}"] = None
+        types = (c_type(dtype.numpy) for dtype in call.types.values())
         template = ", ".join((shapes[key].symbol, *types))
-        return layout.call(f"{call.function}<{template}>", (output, *inputs, *tables, str(call.rows)))
+        return layout.call(f"espgen::{call.function}<{template}>", (output, *inputs, *tables, rows))
 
-    def _table(self, ctype: str, data: Any) -> str:
-        return f"constants<{ctype}>({self.weights.add(data)})"
+    def _rows(self, plan: NodePlan, table: RowTable, call: KernelCall, advance: int) -> str:
+        """A row table from where the rows that are to be made begin."""
+        symbol = self.rows.symbol(table, self.planned.memory.scratch.get(plan.node.name))
+        return f"{symbol}{_moved(call, advance)}"
+
+    def _table(self, name: str, data: Any, call: KernelCall, parted: bool) -> str:
+        element = "void" if isinstance(data, bytes) else c_type(data.dtype)
+        moved = _moved(call, call.table_advance.get(name, 0)) if parted else ""
+        return f"constants<{element}>({self.weights.add(data)}){moved}"
 
     def _fill_padding(self, name: str, address: str) -> tuple[str, ...]:
         value, storage = self.graph.value(name), self.planned.storage.storages[name]
@@ -192,7 +216,7 @@ def build_component(planned: Planned, model_name: str) -> Component:
         outputs += node_outputs
     text = digest(graph)
     memory = planned.memory
-    rows = RowTables(graph, planned.storage, memory, f"{model}_arena")
+    rows = RowTables(graph, planned.storage, memory)
     view = ComponentView(
         model=model,
         title=graph.name,
@@ -203,14 +227,15 @@ def build_component(planned: Planned, model_name: str) -> Component:
         psram_bytes=memory.bytes_of("psram"),
         has_internal=memory.bytes_of("internal") > 0,
         has_psram=memory.bytes_of("psram") > 0,
+        arena_bytes=_arena_bytes(memory, f"{model}_arena"),
         weight_bytes=len(chip.weights),
         planner=memory.plan.status,
         layers=chip.view.layers,
         tensors=tuple(_tensor(graph.value(name), planned, rows) for name in names),
         layer_entries=tuple(entries),
         layer_outputs=layout.filled([str(number) for number in outputs] or ["0"], 4),
-        steps=chip.steps,
-        buffers=live_ranges(graph, memory, [entry.name for entry in entries], chip.steps),
+        steps=_steps(planned, chip.view.layers, [entry.name for entry in entries]),
+        buffers=_buffers(memory),
         inputs=_ports(graph, graph.inputs, numbers, "kInput"),
         outputs=_ports(graph, graph.outputs, numbers, "kOutput"),
         assembly_symbols=chip.assembly_symbols,
@@ -233,8 +258,57 @@ def _layers(planned: Planned, model: str, run: Sequence[NodePlan], *, twins: boo
         row_tables=builder.rows.views(),
         layers=layers,
         weights_file=f"{model}_weights{suffix}.bin",
+        has_constant_rows=any("constant(" in line for table in builder.rows.views() for line in table.lines),
+        weight_bytes=len(builder.weights.binary()),
     )
-    return Layers(view, builder.weights.binary(), tuple(builder.steps), tuple(builder.symbols))
+    return Layers(view, builder.weights.binary(), tuple(builder.symbols))
+
+
+def _guarded(condition: str, lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines in a block of their own; one that fits stands behind its condition."""
+    if len(lines) == 1 and len(f"  if ({condition}) {lines[0]}") <= layout.COLUMNS:
+        return (f"if ({condition}) {lines[0]}",)
+    return (f"if ({condition}) {{", *(f"  {line}" for line in lines), "}")
+
+
+def _moved(call: KernelCall, advance: int) -> str:
+    """How far behind a table's start the rows from `begin` on start, `advance` entries per row of the call."""
+    if not advance:
+        return ""
+    first = f"(begin - {call.row_begin})" if call.row_begin else "begin"
+    return f" + {first}" if advance == 1 else f" + {advance} * {first}"
+
+
+def _steps(planned: Planned, layers: Sequence[LayerView], names: Sequence[str]) -> tuple[StepView, ...]:
+    numbers = {name: number for number, name in enumerate(names)}
+    return tuple(
+        StepView(layers[numbers[step.node]].function, numbers[step.node], step.begin, step.end) for step in planned.steps
+    )
+
+
+_TIERS = ("internal", "psram")
+"""In the order of the model's arena table."""
+
+
+def _buffers(memory: MemoryMap) -> tuple[BufferView, ...]:
+    """The planned buffers by arena and offset, without the bytes behind each that may only be read."""
+    arenas = {tier: number for number, tier in enumerate(tier for tier in _TIERS if memory.bytes_of(tier))}
+    places = {place.name: place for place in memory.plan.placements}
+    views = []
+    for buffer in memory.buffers:
+        place = places[buffer.name]
+        views.append(BufferView(buffer.name, arenas[place.tier], place.offset, buffer.size, buffer.first, buffer.last))
+    return tuple(sorted(views, key=lambda view: (view.arena, view.offset)))
+
+
+def _arena_bytes(memory: MemoryMap, arena: str) -> tuple[str, ...]:
+    """The functions that give a byte of each arena, as lines."""
+    functions = [
+        layout.function(f"constexpr uint8_t* {tier}(uint32_t offset)", (f"return ESPGEN_AT({arena}_{tier}, offset);",))
+        for tier in _TIERS
+        if memory.bytes_of(tier)
+    ]
+    return tuple(line for lines in functions for line in lines)
 
 
 def _headers(model: str, kernels: Mapping[str, None], twins: bool) -> tuple[str, ...]:
@@ -302,6 +376,7 @@ def _tensor(value: Value, planned: Planned, rows: RowTables) -> TensorView:
         pixel_bytes=storage.channels * storage.item,
         pixel_pitch=storage.pixel_pitch,
         row_pitch=storage.row_pitch,
+        ring_rows=storage.held_rows,
     )
 
 

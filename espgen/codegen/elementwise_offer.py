@@ -1,51 +1,35 @@
-"""PIE kernels for element-wise nodes of 8- and 16-bit values: sums, products, sign flips, copies between storages."""
+"""Vector kernels for element-wise nodes of 8- and 16-bit values: sums, products, sign flips, copies between storages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from espgen.codegen.calls import VIEW, Call, NodePlan
-from espgen.codegen.offers import KernelOptions, Offer, Refusal
+from espgen.codegen.family import Family, KernelOptions, Parts, Refusal, assembly_call
 from espgen.codegen.pie import product, weighted_sum
 from espgen.codegen.pie.copies import Copy, FlipSign
 from espgen.codegen.pie.elementwise import RowShape, VectorBody, elementwise_kernel
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.product import Product, ProductSpec
-from espgen.codegen.pie.spec import PieKernel
 from espgen.codegen.pie.weighted_sum import SumSpec, sum_body
 from espgen.ir import DType, Graph, Node
-from espgen.ops.base import RowTable, Storage, bounds, rows_of
+from espgen.ops.base import RowTable, Storage, StorageOf, bounds, rows_of
 from espgen.ops.broadcast import Operand, operand
-from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
+from espgen.schedule.storage import StorageNeed
 
-KERNEL = "pie elementwise"
 _LEAST_PADDED_BYTES = 8
 """Smaller pixels stay dense: padding them to whole vectors would cost more than it gains."""
 
 MakeBody = Callable[[], VectorBody]
-StorageOf = Callable[[str], Storage]
 
 
-def offer(node: Node, graph: Graph, options: KernelOptions) -> Offer | Refusal | None:
-    """A PIE kernel for an element-wise node, why there is none, or None for other nodes."""
-    make = _BODIES.get(node.op)
-    if make is None:
-        return None
-    body = make(node, graph)
-    if isinstance(body, str):
-        return Refusal(KERNEL, body)
-    reason = _shape_refusal(node, graph)
+def _needs(node: Node, graph: Graph) -> dict[str, StorageNeed] | Refusal:
+    body = _BODIES[node.op](node, graph)
+    reason = body if isinstance(body, str) else _shape_reason(node, graph)
     if reason is not None:
-        return Refusal(KERNEL, reason)
-    names = (*node.inputs, *node.outputs)
+        return Refusal(reason)
     # A reshape asks for nothing: between dense storages it is no copy at all.
-    asking = [] if node.op == "reshape" else [name for name in names if not graph.is_constant(name)]
-    needs = {name: _need(graph, name) for name in asking}
-    storages = {name: padded_storage(graph.value(name), needs.get(name, StorageNeed())) for name in names}
-    rows, _, _ = rows_of(graph.value(node.outputs[0]).shape)
-    cycles = int(_kernel(node, graph, storages.__getitem__, body, options).cycles(rows))
-    return Offer(KERNEL, cycles, needs, partial(_build, node, graph, body, options))
+    asking = () if node.op == "reshape" else (*node.inputs, *node.outputs)
+    return {name: _need(graph, name) for name in asking if not graph.is_constant(name)}
 
 
 def _need(graph: Graph, name: str) -> StorageNeed:
@@ -55,7 +39,7 @@ def _need(graph: Graph, name: str) -> StorageNeed:
     return StorageNeed(0, 0, LANES if size >= _LEAST_PADDED_BYTES else 1)
 
 
-def _shape_refusal(node: Node, graph: Graph) -> str | None:
+def _shape_reason(node: Node, graph: Graph) -> str | None:
     result = graph.value(node.outputs[0])
     rows, pixels, channels = rows_of(result.shape)
     if rows * pixels * channels == 0:
@@ -82,11 +66,9 @@ def _operands(node: Node, graph: Graph, storage: StorageOf) -> tuple[Operand, ..
     return (Operand(RowTable(name, tuple(range(rows_of(shape)[0]))), storage(name).pixel_pitch, 1),)
 
 
-def _kernel(
-    node: Node, graph: Graph, storage: StorageOf, body: MakeBody, options: KernelOptions
-) -> PieKernel:
+def _parts(node: Node, graph: Graph, storage: StorageOf, options: KernelOptions) -> Parts:
     result = graph.value(node.outputs[0])
-    _, pixels, channels = rows_of(result.shape)
+    rows, pixels, channels = rows_of(result.shape)
     operands = _operands(node, graph, storage)
     layouts = [storage(name) for name in (*node.inputs, *node.outputs)]
     shape = RowShape(
@@ -97,35 +79,16 @@ def _kernel(
         aligned=all(_aligned(layout) for layout in layouts),
         shared_gaps=layouts[-1].shared_gaps,
     )
-    return elementwise_kernel(shape, body(), node.op, hardware_loops=options.hardware_loops)
+    make = _BODIES[node.op](node, graph)
+    assert not isinstance(make, str)
+    kernel = elementwise_kernel(shape, make(), node.op, hardware_loops=options.hardware_loops)
+    tables = tuple(entry.table for entry in operands)
+    return (assembly_call(kernel, RowTable(result.name, tuple(range(rows))), tables, advance=(1,) * len(tables)),)
 
 
 def _aligned(layout: Storage) -> bool:
     starts_aligned = layout.pad_left * layout.pixel_pitch % LANES == 0
     return starts_aligned and (layout.rows == 1 or layout.row_pitch % LANES == 0)
-
-
-def _build(
-    node: Node, graph: Graph, body: MakeBody, options: KernelOptions, storage: StoragePlan
-) -> NodePlan:
-    result = graph.value(node.outputs[0])
-    if node.name in storage.elided:
-        return NodePlan(node, VIEW, ())
-    kernel = _kernel(node, graph, lambda name: storage.of(graph, name), body, options)
-    rows, _, _ = rows_of(result.shape)
-    tables = tuple(entry.table for entry in _operands(node, graph, lambda name: storage.of(graph, name)))
-    call = Call(
-        function=kernel.symbol,
-        header=None,
-        template=None,
-        output=RowTable(result.name, tuple(range(rows))),
-        inputs=tables,
-        tables=(("void", kernel.params),),
-        rows=rows,
-        row_begin=0,
-        row_end=rows,
-    )
-    return NodePlan(node, KERNEL, (call,), assembly=((kernel.symbol, kernel.assembly),))
 
 
 def _element_bytes(node: Node, graph: Graph) -> int | None:
@@ -169,3 +132,5 @@ _BODIES: dict[str, Callable[[Node, Graph], MakeBody | str]] = {
     "flip_sign": _flip,
     "reshape": _copy,
 }
+
+ELEMENTWISE = Family("pie elementwise", tuple(_BODIES), _needs, _parts)

@@ -1,54 +1,43 @@
-"""What a family of fast kernels offers for a node, and how the cheapest one is taken."""
+"""Which kernel every node runs: the cheapest on offer, and the storage that satisfies all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espgen.codegen.calls import NodePlan, portable_plan
+from espgen.codegen.calls import PORTABLE, NodePlan, portable_plan
+from espgen.codegen.family import Family, KernelOptions, Offer, Refusal, node_plan, offer, settle
 from espgen.ir import Graph, Node
 from espgen.ops.registry import spec_of
 from espgen.schedule.storage import StorageNeed, StoragePlan, plan_storage
 from espgen.target.costs import PORTABLE_CYCLES_PER_ELEMENT, PORTABLE_CYCLES_PER_MAC
 
-
-@dataclass(frozen=True)
-class Offer:
-    """A kernel that could run a node.
-
-    cycles  predicted for the whole node, memory model off
-    needs   what it asks of the storage of the values it touches
-    build   the node's calls once the storage is known
-    """
-
-    kernel: str
-    cycles: int
-    needs: Mapping[str, StorageNeed]
-    build: Callable[[StoragePlan], NodePlan]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a family has nothing for a node."""
-
-    kernel: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class KernelOptions:
-    """What a user decides about all assembly kernels.
-
-    hardware_loops  `esp.lp.*`, or counted branches for early silicon whose loop state has an erratum
-    """
-
-    hardware_loops: bool = True
-
-
 Progress = Callable[[str, int, int], None]
 """Told of long work: what it is, how much is done, and how much there is."""
 
-Provider = Callable[[Node, Graph, KernelOptions], Offer | Refusal | None]
+
+@dataclass(frozen=True)
+class _Candidates:
+    """The answers of all families for one node, in their order."""
+
+    node: Node
+    portable: int
+    answers: Mapping[str, Offer | Refusal]
+
+    def offers(self) -> list[Offer]:
+        """What costs less than the portable kernel, cheapest first."""
+        found = [answer for answer in self.answers.values() if isinstance(answer, Offer) and answer.cycles < self.portable]
+        return sorted(found, key=lambda answer: answer.cycles)
+
+    def rows(self) -> tuple[tuple[str, int | None, str], ...]:
+        """For reports: kernel, cycles or None, and a note."""
+        rows: list[tuple[str, int | None, str]] = [(PORTABLE, self.portable, "estimated")]
+        for name, answer in self.answers.items():
+            if isinstance(answer, Offer):
+                rows.append((name, answer.cycles, "predicted"))
+            else:
+                rows.append((name, None, answer.reason))
+        return tuple(rows)
 
 
 def portable_cycles(node: Node, graph: Graph) -> int:
@@ -60,45 +49,52 @@ def portable_cycles(node: Node, graph: Graph) -> int:
 
 
 def plan_nodes(
-    graph: Graph, providers: Sequence[Provider], options: KernelOptions, progress: Progress | None = None
+    graph: Graph, families: Sequence[Family], options: KernelOptions, progress: Progress | None = None
 ) -> tuple[tuple[NodePlan, ...], StoragePlan]:
     """The cheapest kernel of every node, and the storage that satisfies all of them."""
-    answers = {}
+    found = []
     for done, node in enumerate(graph.nodes, 1):
-        answers[node.name] = [provider(node, graph, options) for provider in providers]
+        answers = [(family.name, offer(family, node, graph, options)) for family in families]
+        given = {name: answer for name, answer in answers if answer is not None}
+        found.append(_Candidates(node, portable_cycles(node, graph), given))
         if progress:
             progress("plan", done, len(graph.nodes))
-    chosen: dict[str, Offer] = {}
     needs: dict[str, StorageNeed] = {}
-    for node in graph.nodes:
-        offers = [answer for answer in answers[node.name] if isinstance(answer, Offer)]
-        best = min(offers, key=lambda offer: offer.cycles, default=None)
-        if best is None or best.cycles >= portable_cycles(node, graph):
-            continue
-        chosen[node.name] = best
-        for name, need in best.needs.items():
-            needs[name] = needs.get(name, StorageNeed()).joined(need)
+    for candidates in found:
+        for best in candidates.offers()[:1]:
+            for name, need in best.needs.items():
+                needs[name] = needs.get(name, StorageNeed()).joined(need)
     storage = plan_storage(graph, needs)
-    plans = []
-    for node in graph.nodes:
-        offer = chosen.get(node.name)
-        portable = portable_plan(node, graph, storage)
-        plan = portable if offer is None else _with_twin(offer.build(storage), portable)
-        plans.append(replace(plan, candidates=_candidates(node, graph, answers[node.name])))
-    return tuple(plans), storage
+    return tuple(_node_plan(candidates, graph, storage, options) for candidates in found), storage
 
 
-def _with_twin(plan: NodePlan, portable: NodePlan) -> NodePlan:
-    return replace(plan, twin=portable.calls, scratch=max(plan.scratch, portable.scratch))
+def _node_plan(candidates: _Candidates, graph: Graph, storage: StoragePlan, options: KernelOptions) -> NodePlan:
+    """The kernel that is cheapest with the storage that there is, beside its portable twin."""
+    portable = portable_plan(candidates.node, graph, storage)
+    if not portable.calls:
+        return replace(portable, candidates=candidates.rows())
+    best, answers = None, dict(candidates.answers)
+    for offered in candidates.offers():
+        if best is not None and best.cycles <= offered.cycles:
+            break
+        if not _satisfied(offered, graph, storage):
+            continue
+        settled = settle(offered, candidates.node, graph, storage, options)
+        answers[offered.family.name] = settled
+        if isinstance(settled, Offer) and settled.cycles < min(candidates.portable, best.cycles if best else 1 << 62):
+            best = settled
+    rows = replace(candidates, answers=answers).rows()
+    if best is None:
+        return replace(portable, candidates=rows)
+    plan = node_plan(best, candidates.node, graph, storage)
+    return replace(plan, twin=portable.calls, scratch=max(plan.scratch, portable.scratch), candidates=rows)
 
 
-def _candidates(
-    node: Node, graph: Graph, answers: Sequence[Offer | Refusal | None]
-) -> tuple[tuple[str, int | None, str], ...]:
-    rows: list[tuple[str, int | None, str]] = [("portable", portable_cycles(node, graph), "estimated")]
-    for answer in answers:
-        if isinstance(answer, Offer):
-            rows.append((answer.kernel, answer.cycles, "predicted"))
-        elif isinstance(answer, Refusal):
-            rows.append((answer.kernel, None, answer.reason))
-    return tuple(rows)
+def _satisfied(offered: Offer, graph: Graph, storage: StoragePlan) -> bool:
+    """Whether the planned storage is at least what the kernel needs."""
+    for name, need in offered.needs.items():
+        held = storage.of(graph, name)
+        enough = held.pad_left >= need.pad_left and held.pad_right >= need.pad_right
+        if not enough or held.pixel_pitch % need.pitch_multiple:
+            return False
+    return True

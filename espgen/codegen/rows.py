@@ -1,6 +1,6 @@
-"""Row pointer tables: from rows of values to C++ address expressions, each table printed once.
+"""Row pointer tables: from rows of values to C++ expressions, each table printed once.
 
-Calls that work on neighbouring tiles of the same value share one table and start at different entries of it.
+Calls that read or write the same rows of a value share one table, also where one needs only a run of the other's rows.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espgen.codegen.layout import filled
+from espgen.codegen import layout
+from espgen.codegen.naming import identifier
 from espgen.codegen.views import RowTableView
 from espgen.codegen.weights import WeightsBuilder
-from espgen.ir import Graph
+from espgen.ir import Graph, unused_name
 from espgen.ops.base import PADDING_ROW, RowTable
 from espgen.schedule.memory import Address, MemoryMap
 from espgen.schedule.storage import StoragePlan
@@ -22,9 +23,8 @@ _Rows = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ConstantRows:
-    """Where rows of constant operands lie: the array `symbol` that holds `weights`."""
+    """Where rows of constant operands lie: in the array that holds `weights`."""
 
-    symbol: str
     weights: WeightsBuilder
 
 
@@ -32,47 +32,30 @@ class RowTables:
     """Collects the tables of all calls."""
 
     def __init__(
-        self, graph: Graph, storage: StoragePlan, memory: MemoryMap, arena: str, constants: ConstantRows | None = None
+        self, graph: Graph, storage: StoragePlan, memory: MemoryMap, constants: ConstantRows | None = None
     ) -> None:
         self._graph = graph
         self._constants = constants
         self._storage = storage
         self._memory = memory
-        self._arena = arena
         self._tables: dict[_Key, list[tuple[str, _Rows, Address | None]]] = {}
         self._views: list[RowTableView] = []
+        self._symbols: set[str] = set()
 
     def address(self, place: Address, extra: int = 0) -> str:
-        """C++ expression for a byte of an arena."""
-        return f"ESPGEN_AT({self._arena}_{place.tier}, {place.offset + extra})"
+        """C++ expression for a byte of an arena: the function of the tier that the files of a component define."""
+        return f"{place.tier}({place.offset + extra})"
 
     def base(self, name: str) -> str:
         """C++ expression for pixel 0 of row 0 of a value."""
         storage = self._storage.storages[name]
         return self.address(self._memory.values[name], storage.pad_left * storage.pixel_pitch)
 
-    def _row(self, name: str, offset: int) -> str:
-        """C++ expression for byte `offset` of a value, which may be a constant among the weights."""
-        data = self._graph.constant(name)
-        if data is None:
-            return self.address(self._memory.values[name], offset)
-        assert self._constants is not None
-        return f"const_cast<uint8_t*>({self._constants.symbol} + {self._constants.weights.add(data) + offset})"
-
     def declare(self, tables: Sequence[RowTable], padding: Address | None) -> None:
-        """Print tables that hold all of `tables`, the calls of one node in order, joining those that continue each other."""
-        whole: dict[_Key, list[_Rows]] = {}
-        for table in tables:
-            runs = whole.setdefault(_key(table), [])
-            joined = _joined(runs[-1], table.rows) if runs else None
-            if joined is None:
-                runs.append(table.rows)
-            else:
-                runs[-1] = joined
-        for key, runs in whole.items():
-            for rows in runs:
-                if self._find(key, rows, padding) is None:
-                    self._print(key, rows, padding)
+        """Print what `tables` need: the tables of one node's calls, whose padding rows lie at `padding`."""
+        for table in sorted(tables, key=lambda table: -len(table.rows)):
+            if self._find(_key(table), table.rows, padding) is None:
+                self._print(_key(table), table.rows, padding)
 
     def symbol(self, table: RowTable, padding: Address | None) -> str:
         """C++ expression for a declared table; its PADDING_ROWs point to `padding`."""
@@ -95,33 +78,49 @@ class RowTables:
 
     def _print(self, key: _Key, rows: _Rows, padding: Address | None) -> None:
         name, first_pixel, byte_offset = key
-        storage = self._storage.of(self._graph, name)
+        value, storage = self._graph.value(name), self._storage.of(self._graph, name)
         start = (storage.pad_left + first_pixel) * storage.pixel_pitch + byte_offset
-        entries = []
-        for row in rows:
-            if row == PADDING_ROW:
-                assert padding is not None
-                entries.append(self.address(padding))
-            else:
-                entries.append(self._row(name, start + row * storage.row_pitch))
-        lines = filled(entries, 4)
-        value = self._graph.value(name)
-        shape = "x".join(str(extent) for extent in value.shape)
         padded = rows.count(PADDING_ROW)
+        pad = self.address(padding) if padded and padding is not None else ""
+        offsets = [None if row == PADDING_ROW else start + storage.row_offset(row) for row in rows]
+        shape = "x".join(str(extent) for extent in value.shape)
+        symbol = unused_name(f"k{''.join(part.capitalize() for part in identifier(name).split('_'))}", self._symbols)
+        self._symbols.add(symbol)
         note = f"{name} [{shape}]: {len(rows)} rows" + (f", {padded} of them padding" if padded else "")
-        symbol = f"kRows{len(self._views)}"
-        self._views.append(RowTableView(symbol, note, len(entries), lines))
+        lines = self._regular(symbol, name, offsets, pad) or self._listed(symbol, name, offsets, pad)
+        self._views.append(RowTableView(symbol, note, len(rows), lines))
         self._tables.setdefault(key, []).append((symbol, rows, padding if padded else None))
+
+    def _byte(self, name: str, offset: int) -> str:
+        """C++ expression for byte `offset` of a value, which may be a constant among the weights."""
+        data = self._graph.constant(name)
+        if data is None:
+            return self.address(self._memory.values[name], offset)
+        assert self._constants is not None
+        return f"constant({self._constants.weights.add(data) + offset})"
+
+    def _regular(self, symbol: str, name: str, offsets: Sequence[int | None], pad: str) -> tuple[str, ...] | None:
+        """Rows at one distance, with or without padding before and behind; None where they lie otherwise."""
+        inside = [offset for offset in offsets if offset is not None]
+        if not inside:
+            return None
+        above = next(number for number, offset in enumerate(offsets) if offset is not None)
+        below = len(offsets) - above - len(inside)
+        pitch = inside[1] - inside[0] if len(inside) > 1 else 0
+        held = offsets[above : above + len(inside)]
+        if held != [inside[0] + pitch * number for number in range(len(inside))]:
+            return None
+        head, first = f"constexpr auto {symbol} = espgen::", self._byte(name, inside[0])
+        if not pad:
+            return layout.declaration(f"{head}rows<{len(offsets)}>", (first, str(pitch)), ");")
+        arguments = (str(above), first, str(pitch), str(below), pad)
+        return layout.declaration(f"{head}padded_rows<{len(offsets)}>", arguments, ");")
+
+    def _listed(self, symbol: str, name: str, offsets: Sequence[int | None], pad: str) -> tuple[str, ...]:
+        entries = [pad if offset is None else self._byte(name, offset) for offset in offsets]
+        lines = layout.filled(entries, 4, "}};")
+        return (f"constexpr espgen::RowTable<{len(offsets)}> {symbol} = {{{{", *(f"    {line}" for line in lines))
 
 
 def _key(table: RowTable) -> _Key:
     return (table.value, table.first_pixel, table.byte_offset)
-
-
-def _joined(first: _Rows, second: _Rows) -> _Rows | None:
-    """`first` continued by `second` where the end of one is the beginning of the other, or the next row follows."""
-    for overlap in range(min(len(first), len(second)), 0, -1):
-        if first[-overlap:] == second[:overlap]:
-            return first + second[overlap:]
-    follows = first[-1] != PADDING_ROW and second[0] == first[-1] + 1
-    return first + second if follows else None

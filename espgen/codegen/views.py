@@ -33,20 +33,13 @@ class RowTableView:
 
 
 @dataclass(frozen=True)
-class CallView:
-    """One step: a function of the model's static list of kernel calls, as lines of code, from its head to its brace."""
-
-    symbol: str
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class LayerView:
-    """One node of the integer graph."""
+    """One node of the integer graph: a function of the rows to make, as lines of code, from its head to its brace."""
 
     comments: tuple[str, ...]
     shapes: tuple[ShapeView, ...]
-    calls: tuple[CallView, ...]
+    function: str
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,7 @@ class TensorView:
     pixel_bytes: int
     pixel_pitch: int
     row_pitch: int
+    ring_rows: int
 
 
 @dataclass(frozen=True)
@@ -132,6 +126,8 @@ class LayersView:
     row_tables: tuple[RowTableView, ...]
     layers: tuple[LayerView, ...]
     weights_file: str
+    has_constant_rows: bool
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -147,6 +143,7 @@ class ComponentView:
     psram_bytes: int
     has_internal: bool
     has_psram: bool
+    arena_bytes: tuple[str, ...]
     weight_bytes: int
     planner: str
     layers: tuple[LayerView, ...]

@@ -21,7 +21,8 @@ class Storage:
 
     Pixel p of row r starts at r * row_pitch + (pad_left + p) * pixel_pitch; the halo of pad_left and pad_right pixels holds
     the zero point for kernels that read across the border without asking. `shared_gaps`: the bytes between the pixels
-    belong to other values (this one is a part of a wider one) and must not be written.
+    belong to other values (this one is a part of a wider one) and must not be written. `ring_rows`: where only so many rows
+    are held at a time, row r lies where row r % ring_rows does; 0: all rows are held.
     """
 
     rows: int
@@ -33,10 +34,20 @@ class Storage:
     pad_left: int = 0
     pad_right: int = 0
     shared_gaps: bool = False
+    ring_rows: int = 0
+
+    @property
+    def held_rows(self) -> int:
+        """How many rows there is room for."""
+        return self.ring_rows or self.rows
 
     @property
     def nbytes(self) -> int:
-        return self.rows * self.row_pitch
+        return self.held_rows * self.row_pitch
+
+    def row_offset(self, row: int) -> int:
+        """Byte offset of a row from the value's first byte."""
+        return row % max(self.held_rows, 1) * self.row_pitch
 
     @property
     def dense(self) -> bool:
@@ -64,24 +75,42 @@ class RowTable:
 
 @dataclass(frozen=True)
 class KernelCall:
-    """One call of a portable kernel: `espgen::function<shape, types..>(output, inputs.., tables.., rows)`.
+    """One kernel call that makes rows of a node's output.
 
-    `function` is a template of firmware/kernels/`header`; `shape` gives the fields of its constexpr `shape_type` in
-    declaration order, `types` the C++ element types after it; `tables` are read-only arrays that go into the weights.
-    Rows [row_begin, row_end) of the node's outputs are complete after the call (an empty range: not yet).
+    A portable kernel is `espgen::function<shape, types..>(output, inputs.., tables.., rows)`, a template of
+    firmware/kernels/`header`; `shape` gives the fields of its constexpr `shape_type` in declaration order, `types` the C++
+    element types after it. An assembly kernel has no header: `function(output, first input, table, rows, second input)`.
+    `tables` are read-only arrays (bytes: without a type) that go into the weights.
+
+    Rows [row_begin, row_end) of the node's outputs are complete after the call (an empty range: not yet). `advance` says
+    how many entries of each input's row table, and `table_advance` how many elements of a table, one output row moves on:
+    what a call for fewer rows starts behind. None: the call makes all its rows at once or none.
     """
 
-    header: str
     function: str
-    shape_type: str
-    shape: Mapping[str, Any]
-    types: Mapping[str, DType]
     output: RowTable
     inputs: tuple[RowTable, ...]
-    tables: tuple[tuple[str, Array], ...]
+    tables: tuple[tuple[str, Array | bytes], ...]
     rows: int
     row_begin: int
     row_end: int
+    header: str | None = None
+    shape_type: str = ""
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    types: Mapping[str, DType] = field(default_factory=dict)
+    advance: tuple[int, ...] | None = None
+    table_advance: Mapping[str, int] = field(default_factory=dict)
+
+    def rows_read(self, begin: int, end: int) -> dict[str, frozenset[int]]:
+        """Rows of each input that output rows [begin, end) of the node need, padding left out; `advance` is known."""
+        assert self.advance is not None
+        first, last = max(begin, self.row_begin) - self.row_begin, min(end, self.row_end) - self.row_begin
+        read: dict[str, frozenset[int]] = {}
+        for table, step in zip(self.inputs, self.advance, strict=True):
+            window = len(table.rows) - (self.rows - 1) * step
+            rows = table.rows[first * step : (last - 1) * step + window] if last > first else ()
+            read[table.value] = read.get(table.value, frozenset()) | (frozenset(rows) - {PADDING_ROW})
+        return read
 
 
 StorageOf = Callable[[str], Storage]
@@ -117,6 +146,20 @@ class OpSpec:
     notes: str = ""
     in_place: bool = False
     """Whether an output row may overwrite the input row of the same number (same shape and pitch)."""
+
+    def rows_read(self, node: Node, graph: Graph, begin: int, end: int) -> dict[str, frozenset[int]]:
+        """Rows of each computed input (see rows_of) that rows [begin, end) of the node's outputs are made from.
+
+        Read off the row tables of the portable kernel's calls, so that there is one statement of it; where a call does not
+        make its rows one by one, everything.
+        """
+        assert self.kernel is not None
+        computed = {name for name in node.inputs if name and not graph.is_constant(name)}
+        calls = self.kernel(node, graph, lambda name: dense_storage(graph.value(name)))
+        if any(call.advance is None for call in calls):
+            return {name: frozenset(range(rows_of(graph.value(name).shape)[0])) for name in computed}
+        parts = [call.rows_read(begin, end) for call in calls]
+        return {name: frozenset().union(*(part.get(name, frozenset()) for part in parts)) for name in computed}
 
 
 @dataclass
@@ -189,3 +232,10 @@ def rows_of(shape: Sequence[int]) -> tuple[int, int, int]:
     for extent in shape[:-2]:
         rows *= extent
     return rows, pixels, channels
+
+
+def dense_storage(value: Value) -> Storage:
+    """Elements one after the other."""
+    rows, pixels, channels = rows_of(value.shape)
+    pitch = channels * value.dtype.size
+    return Storage(rows, pixels, channels, value.dtype.size, pitch, pixels * pitch)

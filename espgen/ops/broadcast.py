@@ -89,5 +89,6 @@ def rowwise_call(
             rows=rows,
             row_begin=0,
             row_end=rows,
+            advance=(1,) * len(operands),
         ),
     )

@@ -168,6 +168,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
             rows=out_h,
             row_begin=image * out_h,
             row_end=(image + 1) * out_h,
+            advance=(node.attrs["strides"][0],),
         )
         for image in range(batch)
     )

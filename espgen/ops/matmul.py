@@ -80,6 +80,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
             rows=rows,
             row_begin=0,
             row_end=rows,
+            advance=(1, 1),
         ),
     )
 

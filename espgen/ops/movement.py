@@ -81,7 +81,10 @@ def gather_call(node: Node, source: str, movement: Movement, region: Region, gra
         starts += pieces[axis][leading[:, axis]]
         empty |= filled[axis][leading[:, axis]]
     rows = places(starts, shape, held)
-    offsets = [places(entry, shape, held).bytes(held) for entry in pieces[-2:]]
+    inner = [places(entry, shape, held) for entry in pieces[-2:]]
+    offsets = [entry.bytes(held) for entry in inner]
+    # A call can be parted where a row of the output comes from the one row that the table names, and is complete after it.
+    parted = region.row_end - region.row_begin == len(leading) and not any(entry.rows.any() for entry in inner)
     pixel_offset = np.where(filled[-2], -1, offsets[0]).astype(np.int32)
     channel_offset = np.where(filled[-1], -1, offsets[1]).astype(np.int32)
     _, pixels, channels = rows_of(region.shape)
@@ -111,6 +114,8 @@ def gather_call(node: Node, source: str, movement: Movement, region: Region, gra
         rows=len(leading),
         row_begin=region.row_begin,
         row_end=region.row_end,
+        advance=(1,) if parted else None,
+        table_advance={"row_offset": 1},
     )
 
 

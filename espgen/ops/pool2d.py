@@ -140,6 +140,8 @@ def _calls(node: Node, graph: Graph, storage: StorageOf, average: bool) -> tuple
             rows=out_h,
             row_begin=image * out_h,
             row_end=(image + 1) * out_h,
+            advance=(node.attrs["strides"][0],),
+            table_advance={"row_begin": 1, "row_end": 1, "row_count": 1},
         )
         for image in range(batch)
     )

@@ -119,6 +119,9 @@ def _calls(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
             rows=rows,
             row_begin=0,
             row_end=rows,
+            # Elements behind one output row may begin in several input rows, which the row table does not name.
+            advance=(len(behind),) if np.all(starts == starts[:, :1, :1]) else None,
+            table_advance={"row_offset": 1},
         ),
     )
 

@@ -100,6 +100,8 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
             rows=out_h,
             row_begin=image * out_h,
             row_end=(image + 1) * out_h,
+            advance=(rows.shape[1],),
+            table_advance={"row_weight": rows.shape[1]},
         )
         for image in range(batch)
     )

@@ -115,6 +115,7 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
             rows=rows // length if along == "rows" else rows,
             row_begin=0,
             row_end=rows,
+            advance=None if along == "rows" else (1,),
         ),
     )
 

@@ -10,10 +10,11 @@ from espgen.schedule.buffers import Buffer
 
 
 @dataclass(frozen=True)
-class Step:
-    """One call: the values it reads and writes.
+class Use:
+    """One step: the values it reads and writes.
 
-    scratch   bytes of working memory it needs while it runs
+    name      the node it belongs to; a node may take several steps
+    scratch   bytes of working memory that the node needs from its first step to its last
     in_place  pairs (written, read): the written value may take over the storage of the read one, if nothing
               needs that any more
     """
@@ -25,13 +26,13 @@ class Step:
     in_place: tuple[tuple[str, str], ...] = ()
 
 
-def scratch_name(step: Step) -> str:
-    """Name of the buffer that holds a step's working memory."""
-    return f"{step.name}.scratch"
+def scratch_name(node: str) -> str:
+    """Name of the buffer that holds a node's working memory."""
+    return f"{node}.scratch"
 
 
 def liveness(
-    steps: Sequence[Step],
+    steps: Sequence[Use],
     sizes: Mapping[str, int],
     *,
     inputs: Iterable[str] = (),
@@ -40,7 +41,7 @@ def liveness(
     aliases: Mapping[str, str] | None = None,
     align: int = 64,
 ) -> tuple[Buffer, ...]:
-    """Buffers of all values, in order of first use, then one per step that needs scratch memory.
+    """Buffers of all values, in order of first use, then one per node that needs scratch memory.
 
     sizes    bytes of every value that needs memory; values absent from it (constants) get no buffer
     inputs   live from step 0 to their last reader
@@ -56,6 +57,7 @@ def liveness(
     last: dict[str, int] = dict(first)
     accesses: dict[str, int] = dict.fromkeys(first, 0)
     written = set(first)
+    counted: set[tuple[str, str]] = set()
     for index, step in enumerate(steps):
         for name in dict.fromkeys((*step.reads, *step.writes)):
             root = roots.get(name, name)
@@ -68,7 +70,9 @@ def liveness(
             first.setdefault(root, index)
             last[root] = index
             uses = (name in step.reads) + (name in step.writes)
-            accesses[root] = accesses.get(root, 0) + uses * sizes.get(name, sizes[root])
+            if (step.name, name) not in counted:
+                counted.add((step.name, name))
+                accesses[root] = accesses.get(root, 0) + uses * sizes.get(name, sizes[root])
     for name in (*outputs, *keep):
         root = roots.get(name, name)
         if root in sizes and root not in first:
@@ -80,12 +84,20 @@ def liveness(
         if name in sizes
     }
     _mark_in_place(buffers, steps, roots)
-    scratch = [
-        Buffer(scratch_name(step), step.scratch, index, index, align, accesses=2 * step.scratch)
-        for index, step in enumerate(steps)
-        if step.scratch
+    return (*buffers.values(), *_scratch(steps, align))
+
+
+def _scratch(steps: Sequence[Use], align: int) -> list[Buffer]:
+    """Working memory of the nodes that need some, in the order of their first steps."""
+    own: dict[str, list[int]] = {}
+    for index, step in enumerate(steps):
+        if step.scratch:
+            own.setdefault(step.name, []).append(index)
+    sizes = {step.name: step.scratch for step in steps}
+    return [
+        Buffer(scratch_name(name), sizes[name], indices[0], indices[-1], align, accesses=2 * sizes[name])
+        for name, indices in own.items()
     ]
-    return (*buffers.values(), *scratch)
 
 
 def _roots(aliases: Mapping[str, str]) -> dict[str, str]:
@@ -102,7 +114,7 @@ def _roots(aliases: Mapping[str, str]) -> dict[str, str]:
     return roots
 
 
-def _mark_in_place(buffers: dict[str, Buffer], steps: Sequence[Step], roots: Mapping[str, str]) -> None:
+def _mark_in_place(buffers: dict[str, Buffer], steps: Sequence[Use], roots: Mapping[str, str]) -> None:
     """Set `replaces` where a step may write over a value that dies with it."""
     taken: set[str] = set()
     for index, step in enumerate(steps):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espgen.ir import Graph
+from espgen.ir import Graph, Node
 from espgen.ops.registry import spec_of
 from espgen.schedule.buffers import Buffer, Plan, Tier
-from espgen.schedule.liveness import Step, liveness, scratch_name
+from espgen.schedule.liveness import Use, liveness, scratch_name
 from espgen.schedule.planner import plan
 from espgen.schedule.proof import prove
+from espgen.schedule.steps import Step
 from espgen.schedule.storage import StoragePlan
 
 OVERREAD = 64
@@ -41,19 +42,25 @@ class MemoryMap:
 
 
 def plan_memory(
-    graph: Graph, storage: StoragePlan, scratch: Mapping[str, int], tiers: Sequence[Tier]
+    graph: Graph,
+    storage: StoragePlan,
+    steps: Sequence[Step],
+    scratch: Mapping[str, int],
+    tiers: Sequence[Tier],
 ) -> MemoryMap:
     """Place every value and scratch buffer; raises EspgenError where something does not fit.
 
+    steps    the schedule; the planned buffers' first and last count its steps
     scratch  bytes of working memory per node name
     tiers    fastest first; their capacities hold whole arenas, readable bytes behind them included
     """
     tiers = [replace(tier, capacity=max(0, tier.capacity - OVERREAD)) for tier in tiers]
-    steps = [_step(graph, node_index, storage, scratch) for node_index in range(len(graph.nodes))]
+    nodes = {node.name: node for node in graph.nodes}
+    uses = {step.node: _use(graph, nodes[step.node], storage, scratch) for step in steps}
     roots = {name for name in storage.storages if name not in storage.views}
     sizes = {name: storage.storages[name].nbytes for name in roots}
     aliases = {name: storage.root(name)[0] for name in storage.views}
-    buffers = liveness(steps, sizes, inputs=graph.inputs, outputs=graph.outputs, aliases=aliases)
+    buffers = liveness([uses[step.node] for step in steps], sizes, inputs=graph.inputs, outputs=graph.outputs, aliases=aliases)
     result = plan(buffers, tiers)
     prove(buffers, result.placements, tiers)
     places = {item.name: Address(item.tier, item.offset) for item in result.placements}
@@ -61,12 +68,11 @@ def plan_memory(
     for name in storage.storages:
         root, offset = storage.root(name)
         values[name] = Address(places[root].tier, places[root].offset + offset)
-    scratch_places = {step.name: places[scratch_name(step)] for step in steps if step.scratch}
+    scratch_places = {name: places[scratch_name(name)] for name, use in uses.items() if use.scratch}
     return MemoryMap(values, scratch_places, result, tuple(buffers))
 
 
-def _step(graph: Graph, index: int, storage: StoragePlan, scratch: Mapping[str, int]) -> Step:
-    node = graph.nodes[index]
+def _use(graph: Graph, node: Node, storage: StoragePlan, scratch: Mapping[str, int]) -> Use:
     reads = tuple(dict.fromkeys(name for name in node.inputs if name and not graph.is_constant(name)))
     writes = tuple(name for name in node.outputs if name)
     pairs = []
@@ -77,4 +83,4 @@ def _step(graph: Graph, index: int, storage: StoragePlan, scratch: Mapping[str, 
             for name in reads
             if storage.storages[name] == storage.storages[made] and not {name, made} & storage.views.keys()
         ]
-    return Step(node.name, reads, writes, scratch.get(node.name, 0), tuple(pairs[:1]))
+    return Use(node.name, reads, writes, scratch.get(node.name, 0), tuple(pairs[:1]))

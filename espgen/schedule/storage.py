@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from espgen.ir import Graph, Value
-from espgen.ops.base import Storage, rows_of
+from espgen.ops.base import Storage, dense_storage, rows_of
 from espgen.schedule.elision import Views
 
 
@@ -49,11 +49,6 @@ class StoragePlan:
             name, step = self.views[name]
             offset += step
         return name, offset
-
-
-def dense_storage(value: Value) -> Storage:
-    """Elements one after the other."""
-    return padded_storage(value, StorageNeed())
 
 
 def padded_storage(value: Value, need: StorageNeed) -> Storage:

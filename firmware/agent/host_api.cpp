@@ -121,7 +121,7 @@ int espgen_host_run(uint8_t* const* captures, uint32_t* rows) {
     const espgen::Step& step = model.steps[i];
     const char* const layer = model.layers[step.layer].name;
     espgen::agent::FillFreeBytes(model, i, poison);
-    step.run();
+    step.run(step.row_begin, step.row_end);
     if (!GuardsHold(layer) || !FreeBytesHold(i, layer)) return 2;
     if (captures != nullptr) Capture(step, captures, rows);
   }

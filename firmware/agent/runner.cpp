@@ -36,7 +36,7 @@ bool Runner::RunStep(bool hash, bool profile, bool guard) {
   const uint8_t value = static_cast<uint8_t>(0xA5u + next_step_);
   if (guard) FillFreeBytes(model_, next_step_, value);
   const board::Counters before = board::ReadCounters();
-  step.run();
+  step.run(step.row_begin, step.row_end);
   const board::Counters after = board::ReadCounters();
   ++next_step_;
   Add(&total_, before, after);

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,22 @@ def build(sources: Sequence[KernelCall], symbols: Sequence[str], command: Sequen
     return library
 
 
+def in_bands(call: KernelCall, rows: int) -> list[KernelCall]:
+    """The call as calls for so many rows each (the last one for what is left); as it is where it cannot be parted."""
+    if call.advance is None:
+        return [call]
+    parts = []
+    for begin in range(0, call.rows, rows):
+        end = min(begin + rows, call.rows)
+        inputs = tuple(
+            replace(table, rows=table.rows[begin * step :]) for table, step in zip(call.inputs, call.advance, strict=True)
+        )
+        tables = tuple((name, data[begin * call.table_advance.get(name, 0) :]) for name, data in call.tables)
+        output = replace(call.output, rows=call.output.rows[begin:end])
+        parts.append(replace(call, output=output, inputs=inputs, tables=tables, rows=end - begin))
+    return parts
+
+
 def run(
     graph: Graph,
     calls: Sequence[KernelCall],
@@ -223,8 +239,12 @@ def run(
     inputs: Mapping[str, Any],
     seed: int,
     exact: bool = False,
+    band_rows: int = 1 << 30,
 ) -> dict[str, np.ndarray]:
-    """Outputs of the kernel calls of the graph's only node; AssertionError where anything else was written."""
+    """Outputs of the kernel calls of the graph's only node; AssertionError where anything else was written.
+
+    band_rows  calls that can be parted make so many rows at a time
+    """
     rng = np.random.default_rng(seed)
     buffers = {}
     for name, storage in storage_of(graph, variant).items():
@@ -235,7 +255,8 @@ def run(
         if data is not None:
             buffers[name].elements[...] = data.reshape(buffers[name].elements.shape)
             buffers[name].snapshot()
-    for call, function in zip(calls, functions, strict=True):
+    banded = [(part, function) for call, function in zip(calls, functions, strict=True) for part in in_bands(call, band_rows)]
+    for call, function in banded:
         tables = [np.ascontiguousarray(data) for _, data in call.tables]
         function(
             buffers[call.output.value].pointers(call.output),

@@ -16,7 +16,7 @@ from harness import ADDRESS_SANITIZERS, ROOT, VARIANTS, address_sanitizer, build
 from operators import SPECS, WITH_KERNEL, cases_of, check_operator, expected, input_arrays
 
 from espgen.ir import Graph
-from espgen.ops.base import KernelCall
+from espgen.ops.base import KernelCall, rows_of
 
 PARTS = 2
 
@@ -93,6 +93,39 @@ def test_calls_complete_every_row(name: str) -> None:
         rows = storage[case.graph.nodes[0].outputs[0]].rows
         assert done[0][0] == 0 and done[-1][1] == rows
         assert all(before[1] == after[0] for before, after in pairwise(done))
+
+
+@pytest.mark.parametrize("name", WITH_KERNEL)
+def test_rows_that_are_not_read_do_not_matter(name: str) -> None:
+    """What rows_read leaves out may hold anything: the reference's rows stay as they are."""
+    spec, rng = SPECS[name], np.random.default_rng(7)
+    for case in cases_of(name):
+        node = case.graph.nodes[0]
+        inputs = input_arrays(case.graph, "random")
+        wanted = expected(spec, case.graph, inputs)
+        total = rows_of(case.graph.value(node.outputs[0]).shape)[0]
+        for begin, end in {(0, min(1, total)), (total // 2, total // 2 + 1), (max(total - 2, 0), total)}:
+            read = spec.rows_read(node, case.graph, begin, min(end, total))
+            changed = {key: _spoilt(data, read.get(key, frozenset()), rng) for key, data in inputs.items()}
+            for output, data in expected(spec, case.graph, changed).items():
+                rows = rows_of(data.shape)
+                np.testing.assert_array_equal(
+                    data.reshape(rows)[begin:end], wanted[output].reshape(rows)[begin:end], f"{case.name} {begin} {output}"
+                )
+
+
+def test_few_rows_of_a_convolution_need_few() -> None:
+    case = next(case for case in cases_of("conv2d") if case.name == "same_asymmetric_stride_2")
+    read = SPECS["conv2d"].rows_read(case.graph.nodes[0], case.graph, 1, 2)
+    assert read == {"x": frozenset({2, 3, 4})}
+
+
+def _spoilt(data: np.ndarray, kept: frozenset[int], rng: np.random.Generator) -> np.ndarray:
+    """The same with other values in all rows but the kept ones."""
+    rows = data.reshape(rows_of(data.shape)).copy()
+    for row in set(range(len(rows))) - kept:
+        rows[row] = rng.permutation(rows[row].reshape(-1)[::-1] ^ 1).reshape(rows[row].shape)
+    return rows.reshape(data.shape)
 
 
 def one_channel_too_many() -> tuple[Graph, KernelCall]:

@@ -355,8 +355,9 @@ def test_a_firmware_that_traps_is_explained(tmp_path: Path) -> None:
     copy = Path(shutil.copytree(TOY, tmp_path / "component"))
     source = copy / "src" / "toy.cpp"
     text = source.read_text()
-    assert "void Spread() {" in text
-    source.write_text(text.replace("void Spread() {", 'void Spread() {\n  asm volatile(".word 0xFFFFFFFF");'))
+    head = "void Spread(uint32_t, uint32_t) {"
+    assert head in text
+    source.write_text(text.replace(head, f'{head}\n  asm volatile(".word 0xFFFFFFFF");'))
     with (
         pytest.raises(EspgenError, match=r"simulator stopped.*0xffffffff") as error,
         Simulator(build_firmware(copy)) as simulator,

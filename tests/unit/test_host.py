@@ -65,8 +65,8 @@ def test_a_write_outside_the_arena_is_caught(
 
 def test_a_row_never_made_or_made_twice_is_caught(tmp_path: Path) -> None:
     for name, old, new, message in (
-        ("never", "{[] { Double(6); }, 0, 6, 8}", "{[] { Double(6); }, 0, 6, 7}", "7 rows of 'doubled'"),
-        ("twice", "{[] { Double(6); }, 0, 6, 8}", "{[] { Double(6); }, 0, 5, 8}", "9 rows of 'doubled'"),
+        ("never", "{Double, 0, 6, 8}", "{Double, 0, 6, 7}", "7 rows of 'doubled'"),
+        ("twice", "{Double, 0, 6, 8}", "{Double, 0, 5, 8}", "9 rows of 'doubled'"),
     ):
         component = tmp_path / name
         component.mkdir()

@@ -6,11 +6,12 @@ import pytest
 
 from espgen.codegen.build import Options, plan_graph
 from espgen.codegen.component import build_component
-from espgen.codegen.live_ranges import live_ranges
-from espgen.codegen.views import StepView
 from espgen.frontend import load_onnx
 from espgen.passes.pipeline import lower_to_integer
 from espgen.resources import models_dir
+from espgen.schedule.buffers import Tier
+from espgen.schedule.memory import plan_memory
+from espgen.schedule.steps import Step
 
 
 @pytest.mark.parametrize("internal_bytes", [320 * 1024, 1500])
@@ -51,11 +52,13 @@ def test_steps_that_take_turns_extend_the_ranges() -> None:
     """Where the steps of several layers take turns, a buffer is live from the first to the last that touches it."""
     graph = lower_to_integer(load_onnx(models_dir() / "digits_int8_qdq.onnx", shapes={}))
     planned = plan_graph(graph, Options())
-    names = [entry.name for entry in build_component(planned, "digits").view.layer_entries]
-    turns = [StepView("f", layer, 0, 1) for _ in range(2) for layer in range(len(names))]
-    straight = {b.name: b for b in live_ranges(graph, planned.memory, names, turns[: len(names)])}
-    turned = {b.name: b for b in live_ranges(graph, planned.memory, names, turns)}
+    once = [Step(plan.node.name, 0, 1) for plan in planned.nodes if plan.calls]
+    tiers = [Tier("internal", 1 << 20)]
+    straight, turned = (
+        {buffer.name: buffer for buffer in plan_memory(graph, planned.storage, steps, {}, tiers).buffers}
+        for steps in (once, [*once, *once])
+    )
     assert straight.keys() == turned.keys()
     for name, buffer in straight.items():
         assert turned[name].first == buffer.first
-        assert turned[name].last == buffer.last + len(names)
+        assert turned[name].last == buffer.last + len(once)

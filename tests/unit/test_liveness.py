@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from espgen.errors import EspgenError
 from espgen.schedule.buffers import Buffer
-from espgen.schedule.liveness import Step, liveness
+from espgen.schedule.liveness import Use, liveness
 from espgen.schedule.planner import plan
 from espgen.schedule.proof import prove
 
 STEPS = [
-    Step("conv", ("x", "w"), ("a",), scratch=40),
-    Step("relu", ("a",), ("b",), in_place=(("b", "a"),)),
-    Step("left", ("b",), ("c",)),
-    Step("right", ("b",), ("d",), in_place=(("d", "b"),)),
-    Step("add", ("c", "d"), ("y",), in_place=(("y", "c"), ("y", "d"))),
+    Use("conv", ("x", "w"), ("a",), scratch=40),
+    Use("relu", ("a",), ("b",), in_place=(("b", "a"),)),
+    Use("left", ("b",), ("c",)),
+    Use("right", ("b",), ("d",), in_place=(("d", "b"),)),
+    Use("add", ("c", "d"), ("y",), in_place=(("y", "c"), ("y", "d"))),
 ]
 SIZES = {"x": 10, "a": 20, "b": 20, "c": 30, "d": 30, "y": 30}
 
@@ -39,7 +39,7 @@ def test_lives_of_a_branching_schedule() -> None:
 def test_only_a_value_that_dies_is_replaced_and_only_once() -> None:
     replaced = {b.name: b.replaces for b in liveness(STEPS, SIZES, inputs=("x",), outputs=("y",)) if b.replaces}
     assert replaced == {"b": "a", "d": "b", "y": "c"}
-    longer = [*STEPS, Step("again", ("b", "y"), ("z",))]
+    longer = [*STEPS, Use("again", ("b", "y"), ("z",))]
     replaced = {b.name: b.replaces for b in liveness(longer, {**SIZES, "z": 5}, inputs=("x",), outputs=("z",))}
     assert replaced["d"] is None
 
@@ -51,7 +51,7 @@ def test_outputs_and_kept_values_live_to_the_end() -> None:
 
 
 def test_aliases_share_the_buffer_of_their_root() -> None:
-    steps = [Step("one", ("x",), ("left",)), Step("two", ("x",), ("right",)), Step("use", ("flat",), ("y",))]
+    steps = [Use("one", ("x",), ("left",)), Use("two", ("x",), ("right",)), Use("use", ("flat",), ("y",))]
     aliases = {"left": "joined", "right": "joined", "flat": "joined"}
     sizes = {"x": 8, "left": 8, "right": 8, "joined": 16, "y": 4}
     buffers = liveness(steps, sizes, inputs=("x",), outputs=("y",), aliases=aliases)
@@ -62,7 +62,7 @@ def test_aliases_share_the_buffer_of_their_root() -> None:
 
 def test_reading_before_writing_is_refused_with_the_step() -> None:
     with pytest.raises(EspgenError, match="'a' is read before it is written") as caught:
-        liveness([Step("relu", ("a",), ("b",))], {"a": 1, "b": 1}, outputs=("b",))
+        liveness([Use("relu", ("a",), ("b",))], {"a": 1, "b": 1}, outputs=("b",))
     assert caught.value.node == "relu"
 
 
@@ -77,14 +77,14 @@ def test_circular_aliases_are_refused() -> None:
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> tuple[list[Step], dict[str, int]]:
+def schedules(draw: st.DrawFn) -> tuple[list[Use], dict[str, int]]:
     count = draw(st.integers(1, 12))
     names, sizes, steps = ["v0"], {"v0": draw(st.integers(1, 500))}, []
     for index in range(1, count + 1):
         reads = tuple(draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)))
         name = f"v{index}"
         pairs = tuple((name, read) for read in reads) if draw(st.booleans()) else ()
-        steps.append(Step(f"s{index}", reads, (name,), draw(st.integers(0, 300)), pairs))
+        steps.append(Use(f"s{index}", reads, (name,), draw(st.integers(0, 300)), pairs))
         names.append(name)
         sizes[name] = draw(st.integers(1, 500))
     return steps, sizes
@@ -92,7 +92,7 @@ def schedules(draw: st.DrawFn) -> tuple[list[Step], dict[str, int]]:
 
 @settings(deadline=None, max_examples=100)
 @given(schedules())
-def test_running_a_planned_schedule_never_reads_overwritten_bytes(case: tuple[list[Step], dict[str, int]]) -> None:
+def test_running_a_planned_schedule_never_reads_overwritten_bytes(case: tuple[list[Use], dict[str, int]]) -> None:
     """Execute the schedule on an owner-tagged memory: whoever reads a value finds every byte of it intact."""
     steps, sizes = case
     output = steps[-1].writes[0]

@@ -67,8 +67,9 @@ struct LiveBuffer {
   extern uint8_t name[];                \
   alignas(64) place uint8_t name[2 * espgen::kGuardBytes + (size) + espgen::kOverreadBytes]
 
-// For the files that do not define the arena.
-#define ESPGEN_ARENA_ELSEWHERE(name) extern uint8_t name[]
+// For the files that do not define the arena. A shared arena may be larger than a model says.
+#define ESPGEN_ARENA_ELSEWHERE(name, size) \
+  extern uint8_t name[2 * espgen::kGuardBytes + (size) + espgen::kOverreadBytes]
 
 #define ESPGEN_AT(name, offset) (name + espgen::kGuardBytes + (offset))
 

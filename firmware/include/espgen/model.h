@@ -11,7 +11,7 @@
 
 namespace espgen {
 
-constexpr uint32_t kModelAbi = 2;  // changes with any change of the structures below
+constexpr uint32_t kModelAbi = 3;  // changes with any change of the structures below
 constexpr size_t kMaxRank = 6;
 constexpr size_t kHashBytes = 32;
 
@@ -46,10 +46,10 @@ struct Layer {
   uint16_t outputs;
 };
 
-// One kernel call: after run(), rows [row_begin, row_end) of every output of `layer` are valid
-// until a later step overwrites them.
+// Some rows of one layer: after run(row_begin, row_end) these rows of every output of `layer` are
+// valid until a later step overwrites them.
 struct Step {
-  void (*run)();
+  void (*run)(uint32_t begin, uint32_t end);
   uint16_t layer;
   uint32_t row_begin;
   uint32_t row_end;

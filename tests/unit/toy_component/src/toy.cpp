@@ -34,9 +34,9 @@ uint8_t* const kDifference = ESPGEN_AT(toy_internal, 160);
 uint8_t* const kWide = ESPGEN_AT(toy_internal, 288);
 uint8_t* const kHigh = ESPGEN_AT(toy_psram, 128);
 
-// doubled = saturate(2 * x + weight[channel]), rows [begin, begin + 2)
-void Double(uint32_t begin) {
-  for (uint32_t row = begin; row < begin + 2; ++row) {
+// doubled = saturate(2 * x + weight[channel])
+void Double(uint32_t begin, uint32_t end) {
+  for (uint32_t row = begin; row < end; ++row) {
     for (uint32_t pixel = 0; pixel < kPixels; ++pixel) {
       for (uint32_t channel = 0; channel < kChannels; ++channel) {
         const uint8_t byte = kInput[row * kRowBytes + pixel * kChannels + channel];
@@ -50,8 +50,8 @@ void Double(uint32_t begin) {
 }
 
 // difference = doubled[row] xor doubled[row - 1]
-void Difference(uint32_t begin) {
-  for (uint32_t row = begin; row < begin + 2; ++row) {
+void Difference(uint32_t begin, uint32_t end) {
+  for (uint32_t row = begin; row < end; ++row) {
     const uint8_t* const here = kRing + (row % kRingRows) * kRingPitch;
     const uint8_t* const above = kRing + ((row == 0 ? 0 : row - 1) % kRingRows) * kRingPitch;
     for (uint32_t pixel = 0; pixel < kPixels; ++pixel) {
@@ -65,7 +65,7 @@ void Difference(uint32_t begin) {
 }
 
 // wide = 300 * difference as int16, high = (difference >> 4) + 8 as uint8
-void Spread() {
+void Spread(uint32_t, uint32_t) {
   for (uint32_t i = 0; i < kRows * kRowBytes; ++i) {
     const int32_t value = static_cast<int8_t>(kDifference[i]);
     const uint32_t wide = static_cast<uint32_t>(300 * value);
@@ -148,15 +148,9 @@ const espgen::Layer kLayers[] = {
     {"double", "mul", 120, 0, 1}, {"difference", "xor", 0, 1, 1}, {"spread", "split", 0, 2, 2}};
 
 const espgen::Step kSteps[] = {
-    {[] { Double(0); }, 0, 0, 2},
-    {[] { Difference(0); }, 1, 0, 2},
-    {[] { Double(2); }, 0, 2, 4},
-    {[] { Difference(2); }, 1, 2, 4},
-    {[] { Double(4); }, 0, 4, 6},
-    {[] { Difference(4); }, 1, 4, 6},
-    {[] { Double(6); }, 0, 6, 8},
-    {[] { Difference(6); }, 1, 6, 8},
-    {Spread, 2, 0, 8},
+    {Double, 0, 0, 2},     {Difference, 1, 0, 2}, {Double, 0, 2, 4},
+    {Difference, 1, 2, 4}, {Double, 0, 4, 6},     {Difference, 1, 4, 6},
+    {Double, 0, 6, 8},     {Difference, 1, 6, 8}, {Spread, 2, 0, 8},
 };
 
 const uint16_t kInputs[] = {0};
