@@ -1,35 +1,25 @@
-"""A per-user folder of build results, named after everything they depend on."""
+"""A folder of build results that only its user can write to, named after everything they depend on.
+
+Beside each lies the SHA-256 of its content, which is checked before it is linked, loaded or started.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from espgen.errors import environment_error
+from espgen.verify.private_folder import OTHERS_WRITE, private_folder
 
 LIMIT_BYTES = 2 << 30
 BUILDING = ".building-"  # start of the names of folders in use
+CONTENT = ".sha256"  # end of the name of the file that holds another's hash
 HEADER_SUFFIXES = (".h", ".hpp", ".inc", ".ld")
-
-
-def cache_dir() -> Path:
-    """$ESPGEN_CACHE, else the user's cache folder, else a folder among the temporary files."""
-    if chosen := os.environ.get("ESPGEN_CACHE"):
-        folder = Path(chosen)
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-        folder = (Path(base) if base else Path.home() / ".cache") / "espgen"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        user = os.getuid() if hasattr(os, "getuid") else "user"
-        folder = Path(tempfile.gettempdir()) / f"espgen-{user}"
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def digest(*parts: str | bytes) -> str:
@@ -53,21 +43,26 @@ def digest_of_headers(folders: Iterable[Path]) -> str:
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """The cache's file `name`; `make` writes it to the path it is given where it is not there yet.
+    """The cache's file `name`; `make` writes it to the path it is given where it is not there, or not what was written.
 
     Complete or absent: it is moved into place when it is done, so that several processes may build at once.
     EspgenError (exit code 3) where the folder cannot be written.
     """
     try:
-        place = cache_dir() / name
-        if place.is_file():
+        place = private_folder() / name
+        if _intact(place):
             with suppress(FileNotFoundError):
                 os.utime(place)
                 return place
-        place.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=BUILDING) as folder:
             made = Path(folder) / place.name
             make(made)
+            noted = Path(folder) / f"{place.name}{CONTENT}"
+            noted.write_text(digest(made.read_bytes()))
+            made.chmod(made.stat().st_mode & ~OTHERS_WRITE)
+            # Should another process come between the two, they do not fit, and it is built anew.
+            os.replace(noted, _note(place))
             os.replace(made, place)
     except OSError as error:
         raise environment_error(
@@ -76,13 +71,28 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     return place
 
 
+def _note(place: Path) -> Path:
+    return place.with_name(f"{place.name}{CONTENT}")
+
+
+def _intact(place: Path) -> bool:
+    """Whether the file is there, is the user's own, and has the content that was written."""
+    try:
+        found = place.lstat()
+        if not stat.S_ISREG(found.st_mode) or (hasattr(os, "geteuid") and found.st_uid != os.geteuid()):
+            return False
+        return _note(place).read_text() == digest(place.read_bytes())
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def prune(limit: int = LIMIT_BYTES) -> None:
-    """Delete the files used longest ago until the cache is at most `limit` bytes."""
+    """Delete the files used longest ago until the cache is at most `limit` bytes (hashes apart)."""
     files = []
     # os.walk passes over folders that other processes delete meanwhile; Path.rglob does not.
-    for folder, folders, names in os.walk(cache_dir()):
+    for folder, folders, names in os.walk(private_folder()):
         folders[:] = [name for name in folders if not name.startswith(BUILDING)]
-        for path in (Path(folder) / name for name in names):
+        for path in (Path(folder) / name for name in names if not name.endswith(CONTENT)):
             with suppress(OSError):
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))
@@ -91,4 +101,5 @@ def prune(limit: int = LIMIT_BYTES) -> None:
         if total <= limit:
             return
         path.unlink(missing_ok=True)
+        _note(path).unlink(missing_ok=True)
         total -= size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from toy_reference import TOY
 
 from espgen.errors import ENVIRONMENT, EspgenError
 from espgen.resources import firmware_dir
-from espgen.verify import build, cache, compilers
+from espgen.verify import build, cache, compilers, private_folder
 from espgen.verify.component import Component
 from espgen.verify.toolchain import build_firmware, build_host, doctor, firmware_compilers, host_compilers
 
@@ -206,14 +207,100 @@ def test_prune_deletes_what_was_used_longest_ago(own_cache: Path) -> None:
     import os
 
     for age, name in enumerate(("new", "middle", "old")):
-        path = cache.cache_dir() / name
-        path.write_bytes(bytes(100))
+        path = cache.cached(name, lambda place: place.write_bytes(bytes(100)))
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
     cache.prune(limit=250)
-    assert sorted(path.name for path in own_cache.iterdir()) == ["middle", "new"]
+    assert sorted(path.name for path in own_cache.iterdir()) == ["middle", "middle.sha256", "new", "new.sha256"]
     cache.cached("middle", lambda place: pytest.fail("it is there"))
     cache.prune(limit=100)
-    assert [path.name for path in own_cache.iterdir()] == ["middle"]
+    assert sorted(path.name for path in own_cache.iterdir()) == ["middle", "middle.sha256"]
+
+
+@pytest.mark.parametrize("harm", ["content", "length", "missing_note", "other_note", "link", "folder"])
+def test_what_is_not_what_was_built_is_built_anew(harm: str, own_cache: Path) -> None:
+    place = cache.cached("host/thing.so", lambda out: out.write_bytes(b"right"))
+    note = place.with_name("thing.so.sha256")
+    if harm == "content":
+        place.write_bytes(b"wrong")
+    elif harm == "length":
+        place.write_bytes(b"")
+    elif harm == "missing_note":
+        note.unlink()
+    elif harm == "other_note":
+        note.write_bytes(b"\xff" * 64)
+    elif harm == "link":
+        place.unlink()
+        (own_cache / "other").write_bytes(b"right")
+        place.symlink_to(own_cache / "other")
+    else:
+        note.unlink()
+        note.mkdir()
+    if harm == "folder":
+        with pytest.raises(EspgenError, match="cannot be kept") as caught:
+            cache.cached("host/thing.so", lambda out: out.write_bytes(b"right"))
+        assert caught.value.exit_code == ENVIRONMENT
+        return
+    made: list[int] = []
+    again = cache.cached("host/thing.so", lambda out: made.append(out.write_bytes(b"right")))
+    assert (again, again.read_bytes(), made, again.is_symlink()) == (place, b"right", [5], False)
+    assert cache.cached("host/thing.so", lambda out: pytest.fail("it is there")) == place
+
+
+def test_a_library_that_was_exchanged_is_not_loaded(toy: Path, own_cache: Path) -> None:
+    built = build_host(toy)
+    content = built.read_bytes()
+    built.write_bytes(b"not this one")
+    assert build_host(toy) == built
+    assert built.read_bytes() == content
+
+
+def test_a_folder_of_the_cache_belongs_to_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESPGEN_CACHE", str(tmp_path / "new" / "cache"))
+    folder = private_folder.private_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for mode, message in ((0o775, "others may write"), (0o757, "others may write"), (0o1777, "others may write")):
+        folder.chmod(mode)
+        with pytest.raises(EspgenError, match=message) as caught:
+            cache.cached("thing", lambda place: place.write_bytes(b"x"))
+        assert caught.value.exit_code == ENVIRONMENT
+        command = (caught.value.hint or "").split(",")[0]
+        assert command == f"chmod go-w {folder}"
+        subprocess.run(command.split(), check=True)
+        assert cache.cached("thing", lambda place: place.write_bytes(b"x")).read_bytes() == b"x"
+        folder.chmod(0o700)
+    monkeypatch.setattr(private_folder.os, "geteuid", lambda: 12345)
+    with pytest.raises(EspgenError, match="belongs to somebody else"):
+        private_folder.private_folder()
+
+
+def test_folders_above_the_cache_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESPGEN_CACHE", str(tmp_path / "open" / "cache"))
+    private_folder.private_folder()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(EspgenError, match="others may write to"):
+        private_folder.private_folder()
+    (tmp_path / "open").chmod(0o1777)  # as folders of temporary files are: only owners rename
+    private_folder.private_folder()
+
+
+def test_without_a_folder_of_ones_own_nothing_is_predictable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("ESPGEN_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "espgen").mkdir()
+    (tmp_path / "home" / "espgen").chmod(0o777)
+    private_folder._passing_folder.cache_clear()
+    folder = private_folder.private_folder()
+    assert folder.parent != tmp_path / "home"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder == private_folder.private_folder()
+    assert "others may write there" in caplog.text
+    assert "ESPGEN_CACHE" in caplog.text
+    private_folder._passing_folder.cache_clear()
+    assert private_folder.private_folder() != folder
+    private_folder._passing_folder.cache_clear()
 
 
 def test_a_failed_build_leaves_nothing(own_cache: Path) -> None:
