@@ -35,9 +35,13 @@ class TensorType:
 
 @dataclass
 class Importer:
-    """Names -> types, constants, aliases; plus the canonical nodes. `opset` is the model's ai.onnx version."""
+    """Names -> types, constants, aliases; plus the canonical nodes. `opset` is the model's ai.onnx version.
+
+    `opsets` holds that of values whose makers came from local functions with versions of their own.
+    """
 
     opset: int
+    opsets: dict[str, int] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     quants: dict[str, QuantParams] = field(default_factory=dict)
