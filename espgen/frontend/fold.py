@@ -35,7 +35,7 @@ def infer(importer: Importer, node: NodeProto, schema: onnx.defs.OpSchema, versi
         inferred = onnx.shape_inference.infer_node_outputs(
             schema, node, types, data, opset_imports=[helper.make_opsetid("", version)], ir_version=8
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # onnx raises errors of its own, of its checker, and what its C++ throws
         raise EspgenError(
             f"{node.op_type} is malformed: {_short(error)}", node=name, place=f"operator {node.op_type}",
             hint="check the shapes and attributes of this node, or export the model again",

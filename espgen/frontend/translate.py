@@ -98,6 +98,8 @@ def _standard(importer: Importer, node: NodeProto, version: int, name: str) -> N
         )  # fmt: skip
     while node.output and not node.output[-1]:
         del node.output[-1]
+    if node.output and not node.output[0]:  # a node is known by its first output
+        node.output[0] = importer.fresh(f"{name}/unread")
     types = infer(importer, node, schema, version, name)
     if node.op_type == "Constant":
         importer.add_constant(node.output[0], _constant(attrs, name), name)
@@ -110,6 +112,12 @@ def _standard(importer: Importer, node: NodeProto, version: int, name: str) -> N
         for output, data in zip(node.output, evaluate(importer, node, types, version, name), strict=True):
             if output:
                 importer.add_constant(output, data, name)
+        return
+    made = [(output, kind) for output, kind in zip(node.output, types, strict=True) if output]
+    if made and all(kind is not None and 0 in kind.shape for _, kind in made):
+        for output, kind in made:  # without elements there is nothing to compute
+            assert kind is not None
+            importer.add_constant(output, np.zeros(kind.shape, kind.dtype), name)
         return
     step = Step(name, node.op_type, version, tuple(node.input), tuple(node.output), attrs, tuple(types))
     NORMALIZERS.get(node.op_type, generic)(importer, step)
