@@ -17,6 +17,7 @@ from espgen.ir import Graph
 from espgen.schedule.buffers import Tier
 from espgen.schedule.memory import plan_memory
 from espgen.schedule.steps import node_after_node
+from espgen.target.espv import Levels
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Options:
     psram_bytes     PSRAM that activations may use
     kernels         "auto": the cheapest kernel of each layer; "portable": C++ only
     hardware_loops  `esp.lp.*` in assembly; False: counted branches, for early silicon
+    levels          instruction sets that assembly is written for
     """
 
     internal_bytes: int = 320 * 1024
     psram_bytes: int = 32 * 1024 * 1024
     kernels: str = "auto"
     hardware_loops: bool = True
+    levels: Levels = Levels.BOTH
 
 
 def plan_graph(graph: Graph, options: Options, progress: Progress | None = None) -> Planned:
@@ -67,4 +70,4 @@ def generate(
     """Write the component for an integer graph; returns its folder. `progress` as for plan_graph."""
     planned = plan_graph(graph, options, progress)
     component = build_component(planned, name)
-    return write_component(component, planned, output, extra)
+    return write_component(component, planned, output, extra, options.levels)

@@ -13,11 +13,11 @@ from espgen.codegen.component import Component, Layers, Planned
 from espgen.codegen.flash import table_bytes
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
-from espgen.codegen.seal import sealed
 from espgen.errors import EspgenError, environment_error
 from espgen.interpret.store import save
 from espgen.resources import MODEL_ABI, firmware_dir
-from espgen.target.pie_macros import MACRO_FILE_NAME, macro_file
+from espgen.target.espv import Levels
+from espgen.target.pie_macros import support_files
 
 MANIFEST = "espgen_component.json"
 GRAPH = "espgen_graph.bin"
@@ -34,11 +34,13 @@ _TEMPLATES = {
 _TOP_LEVEL = {MANIFEST, GRAPH, *(Path(path).parts[0] for path in _TEMPLATES)}
 
 
-def write_component(component: Component, planned: Planned, output: Path, extra: Mapping[str, Any]) -> Path:
+def write_component(
+    component: Component, planned: Planned, output: Path, extra: Mapping[str, Any], levels: Levels = Levels.BOTH
+) -> Path:
     """Write everything below `output`, which is replaced as a whole only when all of it is written.
 
-    extra  entries for the manifest. Raises EspgenError where `output` holds something that is no component, or cannot be
-    written.
+    extra  entries for the manifest; levels  instruction sets that assembly is written for. Raises EspgenError where `output`
+    holds something that is no component, or cannot be written.
     """
     check_target(output)
     target = output.resolve()
@@ -46,7 +48,7 @@ def write_component(component: Component, planned: Planned, output: Path, extra:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             staging = Path(folder) / "component"
-            _write_files(component, planned, staging, extra)
+            _write_files(component, planned, staging, extra, levels)
             if target.exists():
                 target.rename(Path(folder) / "before")
             staging.rename(target)
@@ -75,15 +77,18 @@ def check_target(output: Path) -> None:
         raise EspgenError("the output is the folder you are in", place=str(output), hint=hint)
 
 
-def _write_files(component: Component, planned: Planned, folder: Path, extra: Mapping[str, Any]) -> None:
+def _write_files(
+    component: Component, planned: Planned, folder: Path, extra: Mapping[str, Any], levels: Levels
+) -> None:
     model = component.view.model
     chip_sources = _write_layers(component.chip, folder, model, "")
     host_sources = _write_layers(component.host, folder, model, "_host") if component.host else []
     for symbol, text in component.assembly:
         chip_sources.append(f"src/{symbol}.S")
-        _write(folder / chip_sources[-1], assembly_file([text]).encode())
+        _write(folder / chip_sources[-1], assembly_file([text], levels).encode())
     if component.assembly:
-        _write(folder / "src" / MACRO_FILE_NAME, macro_file().encode())
+        for name, text in support_files(levels).items():
+            _write(folder / "src" / name, text.encode())
     shared = [f"src/{model}.cpp", f"src/{model}_io.cpp"]
     if not host_sources:
         shared, chip_sources = shared + chip_sources, []
@@ -121,7 +126,7 @@ def _write_files(component: Component, planned: Planned, folder: Path, extra: Ma
         ],
         **extra,
     }
-    _write(folder / MANIFEST, (json.dumps(sealed(manifest, folder), indent=2, sort_keys=True) + "\n").encode())
+    _write(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _write_layers(layers: Layers, folder: Path, model: str, suffix: str) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from espgen.errors import EspgenError, environment_error
 from espgen.resources import firmware_dir
+from espgen.target.espv import Level
 from espgen.verify.cache import cached, digest, digest_of_headers
 from espgen.verify.compilers import host_compiler
 
@@ -86,6 +87,8 @@ class Options:
         max_cycles: stop with an error when a core gets there.
         guards: address ranges [start, end) whose loads and stores stop the simulation with an error.
         profile: file for cycles, instructions and stalls per function.
+        espv: instruction set of the chip; None takes what the ELF file names, ESPV 2.1 where it names none.
+        lenient_loops: only warn about hardware loops that break a rule of silicon, instead of stopping.
     """
 
     memory_model: bool = True
@@ -94,6 +97,8 @@ class Options:
     max_cycles: int | None = None
     guards: Sequence[tuple[int, int]] = ()
     profile: Path | None = None
+    espv: Level | None = None
+    lenient_loops: bool = False
 
     def arguments(self) -> list[str]:
         """Command-line arguments."""
@@ -106,6 +111,10 @@ class Options:
             words += ["--guard", f"{start:#x}:{end:#x}"]
         if self.profile is not None:
             words += ["--profile", str(self.profile)]
+        if self.espv is not None:
+            words += ["--espv", str(self.espv.value)]
+        if self.lenient_loops:
+            words.append("--lenient-loops")
         return words
 
 

@@ -129,6 +129,7 @@ struct alignas(64) Core {
   alignas(16) uint8_t ua_state[16] = {};
   // Hardware loops.
   uint32_t loop_start[2] = {}, loop_end[2] = {}, loop_count[2] = {};
+  bool loop_checked[2] = {};  // against the rules, since its registers changed
   // Float.
   uint32_t f[32] = {};
   uint32_t frm = 0;

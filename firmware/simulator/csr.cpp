@@ -179,6 +179,7 @@ void WriteCsr(Core& c, uint32_t csr, uint32_t value) {
     const uint32_t loop = (csr - kLoopStart0) / 3;
     const uint32_t which = (csr - kLoopStart0) % 3;
     (which == 0 ? c.loop_start[loop] : which == 1 ? c.loop_end[loop] : c.loop_count[loop]) = value;
+    c.loop_checked[loop] = false;
     if (which == 1) c.machine->NoteLoopEnd(value);
   }
   // The counters cannot be written: they read the model.

@@ -99,6 +99,83 @@ void LoadSymbols(Machine& machine, const Image& image, const Elf32_Ehdr& header)
   machine.functions.push_back(rest);
 }
 
+// Little-endian base 128.
+uint32_t Uleb(const Image& image, size_t& at) {
+  uint32_t value = 0;
+  for (uint32_t shift = 0; shift < 32; shift += 7) {
+    const auto byte = image.At<uint8_t>(at++);
+    value |= static_cast<uint32_t>(byte & 0x7F) << shift;
+    if ((byte & 0x80) == 0) break;
+  }
+  return value;
+}
+
+// Tag_RISCV_arch of .riscv.attributes; empty where there is none.
+std::string Architecture(const Image& image, const Elf32_Shdr& section) {
+  constexpr uint32_t kFileTag = 1, kArchTag = 5;
+  const size_t end = section.sh_offset + section.sh_size;
+  if (section.sh_size < 5 || image.At<char>(section.sh_offset) != 'A') return {};
+  size_t at = section.sh_offset + 5;  // format, length of the vendor's part
+  if (image.Text(at) != "riscv") return {};
+  at += sizeof "riscv";
+  if (Uleb(image, at) != kFileTag) return {};
+  at += 4;
+  while (at < end) {
+    const uint32_t tag = Uleb(image, at);
+    if (tag % 2 == 0) {
+      Uleb(image, at);
+      continue;
+    }
+    const std::string text = image.Text(at);
+    if (tag == kArchTag) return text;
+    at += text.size() + 1;
+  }
+  return {};
+}
+
+// Level of the extension string's vector unit; 0 where it names none.
+int LevelOfArchitecture(const std::string& text, const std::string& path) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t next = std::min(text.find('_', at), text.size());
+    const std::string name = text.substr(at, next - at);
+    at = next + 1;
+    if (name.rfind("xesppie", 0) == 0 || name.rfind("xespv2p1", 0) == 0) return 21;
+    if (name == "xespv" || name.rfind("xespv2p2", 0) == 0) return 22;
+    if (name.rfind("xespv", 0) == 0) {
+      throw std::runtime_error(path + ": built for " + name + ", a level that is not known");
+    }
+  }
+  return 0;
+}
+
+// The instruction set level that the file names, by its attributes or else by a symbol; or 0.
+int LevelOf(const Image& image, const Elf32_Ehdr& header, const std::string& path) {
+  constexpr uint32_t kAttributes = 0x70000003;
+  int by_symbol = 0;
+  for (uint32_t i = 0; header.e_shoff != 0 && i < header.e_shnum; ++i) {
+    const auto section = image.At<Elf32_Shdr>(header.e_shoff + size_t{header.e_shentsize} * i);
+    if (section.sh_type == kAttributes) {
+      const int level = LevelOfArchitecture(Architecture(image, section), path);
+      if (level != 0) return level;
+    }
+    if (section.sh_type != SHT_SYMTAB || section.sh_link >= header.e_shnum) continue;
+    const auto names =
+        image.At<Elf32_Shdr>(header.e_shoff + size_t{header.e_shentsize} * section.sh_link);
+    for (uint32_t at = 0; at + sizeof(Elf32_Sym) <= section.sh_size; at += sizeof(Elf32_Sym)) {
+      const auto symbol = image.At<Elf32_Sym>(section.sh_offset + at);
+      if (symbol.st_shndx != SHN_ABS || (symbol.st_value != 21 && symbol.st_value != 22)) continue;
+      if (image.Text(names.sh_offset + symbol.st_name) == "espgen_espv") {
+        by_symbol = static_cast<int>(symbol.st_value);
+      }
+    }
+  }
+  return by_symbol;
+}
+
+std::string VersionText(int level) {
+  return std::to_string(level / 10) + "." + std::to_string(level % 10);
+}
+
 }  // namespace
 
 void Machine::LoadElf(const std::string& path) {
@@ -109,6 +186,12 @@ void Machine::LoadElf(const std::string& path) {
     throw std::runtime_error(path + ": not a 32-bit RISC-V ELF file");
   }
   LoadSegments(*this, image, header, path);
+  const int level = LevelOf(image, header, path);
+  if (level != 0 && options.espv != 0 && level != options.espv) {
+    throw std::runtime_error(path + ": holds instructions of ESPV " + VersionText(level) +
+                             ", the chip has ESPV " + VersionText(options.espv));
+  }
+  if (level != 0) espv = level;
   if (header.e_shoff != 0) LoadSymbols(*this, image, header);
   entry = header.e_entry;
   cores[0].pc = entry;

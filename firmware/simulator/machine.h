@@ -56,9 +56,14 @@ struct CopyEngine {
   uint64_t bytes = 0, wait_cycles = 0;
 };
 
+// What to do about a hardware loop that breaks a rule of silicon.
+enum class LoopRules : uint8_t { kStop, kWarn, kIgnore };
+
 struct Options {
   std::string elf, statistics, profile, uart = "pty", uart_input;
   bool memory_model = true;
+  int espv = 0;  // level of the chip: 21, 22, or 0 for the ELF's (21 where it names none)
+  LoopRules loop_rules = LoopRules::kStop;
   uint64_t max_cycles = ~0ull;
   std::vector<Guard> guards;
   Parameters parameters;
@@ -122,11 +127,13 @@ struct Machine {
   uint64_t latched[2] = {0, 0};
   uint64_t misaligned_accesses = 0;
   std::unordered_map<uint32_t, bool> loop_ends;
-  std::unordered_set<uint32_t> code_lines;  // 64-byte lines that instructions were decoded from
+  std::unordered_set<uint64_t> checked_loops;  // start << 32 | end
+  std::unordered_set<uint32_t> code_lines;     // 64-byte lines that instructions were decoded from
   std::vector<Carry> carries;
   std::map<Carry, int> carry_ids;
   std::vector<FunctionProfile> functions;  // sorted by start; the last one collects the rest
   uint32_t entry = 0;
+  int espv;  // instruction set level of what runs: 21 or 22
 
  private:
   struct Region {
@@ -154,10 +161,12 @@ void EndBlockHandler(Core& core, const Op* op);
 extern volatile std::sig_atomic_t interrupted;
 
 // Entry points of other modes.
-int StepMode(const std::string& input, const std::string& output);
-int DisassembleMode();
-std::string Disassemble(uint32_t word, uint32_t pc);
-const char* PieName(uint32_t word);
+int StepMode(const std::string& input, const std::string& output, int level);
+int DisassembleMode(int level);
+std::string Disassemble(int level, uint32_t word);
+const char* PieName(const Core& core, uint32_t word);
+// Stops or warns where loop 0 or 1, as its registers stand, breaks a rule; each loop once.
+void CheckLoop(Core& core, const Op* op, int loop);
 
 // Access to memory with the memory model, for handlers.
 inline void Touch(Core& core, uint32_t address, bool write) {

@@ -1,6 +1,7 @@
 // p4sim: command line of the ESP32-P4 simulator.
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 
@@ -18,12 +19,14 @@ constexpr char kUsage[] =
     "  --memory-model on|off             caches and PSRAM cost cycles (default on)\n"
     "  --l2 128|256                      L2 cache in KB, taken from internal RAM (default 128)\n"
     "  --param NAME=VALUE                any number of the model\n"
+    "  --espv 21|22                      instruction set of the chip (default: the ELF's)\n"
+    "  --lenient-loops                   only warn about hardware loops that break a rule\n"
     "  --max-cycles N                    stop when a core gets there\n"
     "  --guard START:END[:loads|stores]  accesses there stop the simulation\n"
     "  --statistics FILE                 JSON at exit (default: standard output's last line)\n"
     "  --profile FILE                    JSON with cycles, instructions, stalls per function\n"
-    "p4sim --step IN OUT                 one instruction per record\n"
-    "p4sim --disasm                      PIE words in hexadecimal on standard input\n"
+    "p4sim [--espv 21|22] --step IN OUT  one instruction per record\n"
+    "p4sim [--espv 21|22] --disasm       PIE words in hexadecimal on standard input\n"
     "p4sim --parameters                  names and defaults as JSON\n"
     "Exit status: the guest's; 121 stopped by an error; 122 usage or input error.\n";
 
@@ -42,10 +45,19 @@ Guard ParseGuard(const std::string& text) {
   return guard;
 }
 
+int ParseLevel(const std::string& text) {
+  if (text != "21" && text != "22") throw std::runtime_error("--espv 21|22");
+  return std::stoi(text);
+}
+
 Options ParseOptions(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
+    if (name == "--lenient-loops") {
+      options.loop_rules = LoopRules::kWarn;
+      continue;
+    }
     if (i + 1 >= argc) throw std::runtime_error("missing value of " + name);
     const std::string value = argv[++i];
     if (name == "--elf") {
@@ -61,6 +73,8 @@ Options ParseOptions(int argc, char** argv) {
       options.parameters.Set("l2_size=" + std::to_string(std::stoul(value) * 1024));
     } else if (name == "--param") {
       options.parameters.Set(value);
+    } else if (name == "--espv") {
+      options.espv = ParseLevel(value);
     } else if (name == "--max-cycles") {
       options.max_cycles = std::stoull(value);
     } else if (name == "--guard") {
@@ -113,9 +127,16 @@ int Simulate(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
+  int level = 21;
+  if (argc > 3 && (strcmp(argv[3], "--step") == 0 || strcmp(argv[3], "--disasm") == 0)) {
+    if (strcmp(argv[1], "--espv") != 0) throw std::runtime_error("--espv 21|22");
+    level = ParseLevel(argv[2]);
+    argc -= 2;
+    argv += 2;
+  }
   const std::string mode = argc > 1 ? argv[1] : "--help";
-  if (mode == "--step" && argc == 4) return StepMode(argv[2], argv[3]);
-  if (mode == "--disasm") return DisassembleMode();
+  if (mode == "--step" && argc == 4) return StepMode(argv[2], argv[3], level);
+  if (mode == "--disasm" && argc == 2) return DisassembleMode(level);
   if (mode == "--parameters") {
     std::string json;
     for (const auto& [name, value] : Parameters().All()) {

@@ -41,7 +41,8 @@ bool IsDevice(uint32_t address) {
 
 }  // namespace
 
-Machine::Machine(const Options& given) : options(given), parameters(given.parameters) {
+Machine::Machine(const Options& given)
+    : options(given), parameters(given.parameters), espv(given.espv == 0 ? 21 : given.espv) {
   read_pages = static_cast<uint8_t**>(Reserve(kPageCount * sizeof(uint8_t*)));
   write_pages = static_cast<uint8_t**>(Reserve(kPageCount * sizeof(uint8_t*)));
   const auto l2_size = static_cast<uint32_t>(parameters.l2_size);

@@ -10,30 +10,17 @@
 
 namespace p4::pie {
 
-// Which operands an instruction reads, and which of its results come from memory: load-use stalls.
-enum Use : uint32_t {
-  kReadsQu = 1u << 0,
-  kReadsQv = 1u << 1,
-  kReadsQx = 1u << 2,
-  kReadsQy = 1u << 3,
-  kReadsQz = 1u << 4,
-  kReadsQw = 1u << 5,
-  kReadsRs1 = 1u << 6,
-  kReadsRs2 = 1u << 7,
-  kReadsQacc = 1u << 8,  // not set for MACs: they take the accumulator without a stall
-  kReadsXacc = 1u << 9,
-  kLoadsQu = 1u << 10,
-  kLoadsQz = 1u << 11,
-  kLoadsQacc = 1u << 12,
-  kLoadsXacc = 1u << 13,
-  kIsTerminator = 1u << 14,
-};
-
+// What executes an instruction; `wrapping` where `trunc` has a handler of its own.
 struct Entry {
-  Handler handler;
-  uint32_t use;
+  Handler handler = nullptr;
+  Handler wrapping = nullptr;
 };
 using Registry = std::unordered_map<std::string, Entry>;
+
+// Op::rs3 of a vector instruction: what is done with bits that do not fit, and the rounding mode
+// (7: the one in CFG). At level 2.1 the instruction implies both.
+constexpr uint8_t kSaturates = 8, kRoundingBits = 7, kRoundingOfCfg = 7;
+inline bool Saturates(const Op* o) { return (o->rs3 & kSaturates) != 0; }
 
 void RegisterMac(Registry& registry);
 void RegisterArithmetic(Registry& registry);
@@ -80,6 +67,12 @@ inline T Saturate(int64_t value) {
   constexpr int64_t low = std::numeric_limits<T>::min();
   constexpr int64_t high = std::numeric_limits<T>::max();
   return static_cast<T>(value < low ? low : value > high ? high : value);
+}
+
+// What a lane keeps of a value: the nearest that fits, or its low bits.
+template <class T>
+inline T Narrow(int64_t value, bool saturate) {
+  return saturate ? Saturate<T>(value) : static_cast<T>(value);
 }
 
 template <class T>
@@ -191,18 +184,18 @@ struct Nothing {
 };
 
 // Registers `name` and its .ld.incp and .st.incp variants.
-template <class Operation>
-void RegisterIncp(Registry& registry, const std::string& name, uint32_t use) {
-  registry[name] = {Execute<Operation>, use};
-  registry[name + ".ld.incp"] = {ExecuteFused<Operation, FusedLoad<By16>>,
-                                 use | kReadsRs1 | kLoadsQu};
-  registry[name + ".st.incp"] = {ExecuteFused<Operation, FusedStore<By16>>,
-                                 use | kReadsRs1 | kReadsQu};
+template <class Operation, class Wrapping = Operation>
+void RegisterIncp(Registry& registry, const std::string& name) {
+  using Load = FusedLoad<By16>;
+  using Store = FusedStore<By16>;
+  registry[name] = {Execute<Operation>, Execute<Wrapping>};
+  registry[name + ".ld.incp"] = {ExecuteFused<Operation, Load>, ExecuteFused<Wrapping, Load>};
+  registry[name + ".st.incp"] = {ExecuteFused<Operation, Store>, ExecuteFused<Wrapping, Store>};
 }
 
-template <class Operation>
-void RegisterPlain(Registry& registry, const std::string& name, uint32_t use) {
-  registry[name] = {Execute<Operation>, use};
+template <class Operation, class Wrapping = Operation>
+void RegisterPlain(Registry& registry, const std::string& name) {
+  registry[name] = {Execute<Operation>, Execute<Wrapping>};
 }
 
 }  // namespace p4::pie

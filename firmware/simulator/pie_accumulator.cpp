@@ -73,7 +73,7 @@ inline void ShiftAndNarrow(Core& c, const Op* o, Shift shift) {
   for (int i = 0; i < kCount; ++i) {
     const Wide v = lanes[i];
     const Wide clamped = v < kLow ? kLow : v > kHigh ? kHigh : v;
-    r.lane[i] = static_cast<T>(o->sel != 0 ? clamped : v);
+    r.lane[i] = static_cast<T>(Saturates(o) ? clamped : v);
   }
   r.Store(c.q[o->qu]);
 }
@@ -102,8 +102,9 @@ struct ShiftXacc {
         kSigned ? static_cast<int64_t>(c.xacc << 24) >> 24 : static_cast<int64_t>(c.xacc);
     const int64_t shifted = RoundShift<int64_t>(value, amount, mode);
     c.xacc = static_cast<uint64_t>(shifted) & kXaccMask;
-    c.x[o->rd] =
-        kSigned ? static_cast<uint32_t>(Saturate<int32_t>(shifted)) : Saturate<uint32_t>(shifted);
+    const bool saturate = Saturates(o);
+    c.x[o->rd] = kSigned ? static_cast<uint32_t>(Narrow<int32_t>(shifted, saturate))
+                         : Narrow<uint32_t>(shifted, saturate);
   }
 };
 
@@ -143,21 +144,17 @@ struct WriteXaccHigh {
 template <class T>
 void RegisterType(Registry& registry) {
   const std::string type = TypeName<T>();
-  RegisterPlain<MoveToQacc<T>>(registry, "esp.mov." + type + ".qacc", kReadsQu);
-  RegisterPlain<LoadExtended<T, ByImmediate>>(registry, "esp.ldqa." + type + ".128.ip",
-                                              kReadsRs1 | kLoadsQacc);
-  RegisterPlain<LoadExtended<T, ByRegister>>(registry, "esp.ldqa." + type + ".128.xp",
-                                             kReadsRs1 | kReadsRs2 | kLoadsQacc);
-  RegisterPlain<Srcmb<T>>(registry, "esp.srcmb." + type + ".qacc", kReadsRs1 | kReadsQacc);
-  RegisterPlain<SrcmbPerLane<T>>(registry, "esp.srcmb." + type + ".q.qacc", kReadsQw | kReadsQacc);
+  RegisterPlain<MoveToQacc<T>>(registry, "esp.mov." + type + ".qacc");
+  RegisterPlain<LoadExtended<T, ByImmediate>>(registry, "esp.ldqa." + type + ".128.ip");
+  RegisterPlain<LoadExtended<T, ByRegister>>(registry, "esp.ldqa." + type + ".128.xp");
+  RegisterPlain<Srcmb<T>>(registry, "esp.srcmb." + type + ".qacc");
+  RegisterPlain<SrcmbPerLane<T>>(registry, "esp.srcmb." + type + ".q.qacc");
 }
 
 template <int kQuarter>
 void RegisterQuarter(Registry& registry, const std::string& name) {
-  RegisterPlain<LoadQuarter<kQuarter>>(registry, "esp.ld.qacc." + name + ".128.ip",
-                                       kReadsRs1 | kLoadsQacc);
-  RegisterPlain<StoreQuarter<kQuarter>>(registry, "esp.st.qacc." + name + ".128.ip",
-                                        kReadsRs1 | kReadsQacc);
+  RegisterPlain<LoadQuarter<kQuarter>>(registry, "esp.ld.qacc." + name + ".128.ip");
+  RegisterPlain<StoreQuarter<kQuarter>>(registry, "esp.st.qacc." + name + ".128.ip");
 }
 
 }  // namespace
@@ -171,18 +168,18 @@ void RegisterAccumulator(Registry& registry) {
   RegisterQuarter<1>(registry, "l.h");
   RegisterQuarter<2>(registry, "h.l");
   RegisterQuarter<3>(registry, "h.h");
-  RegisterPlain<ZeroQacc>(registry, "esp.zero.qacc", 0);
-  RegisterPlain<ZeroXacc>(registry, "esp.zero.xacc", 0);
-  RegisterPlain<ZeroQ>(registry, "esp.zero.q", 0);
-  RegisterPlain<ShiftXacc<true>>(registry, "esp.srs.s.xacc", kReadsRs1 | kReadsXacc);
-  RegisterPlain<ShiftXacc<false>>(registry, "esp.srs.u.xacc", kReadsRs1 | kReadsXacc);
-  RegisterPlain<LoadXacc>(registry, "esp.ld.xacc.ip", kReadsRs1 | kLoadsXacc);
-  RegisterPlain<StoreXacc<true>>(registry, "esp.st.s.xacc.ip", kReadsRs1 | kReadsXacc);
-  RegisterPlain<StoreXacc<false>>(registry, "esp.st.u.xacc.ip", kReadsRs1 | kReadsXacc);
-  RegisterPlain<ReadXaccLow>(registry, "esp.movx.r.xacc.l", kReadsXacc);
-  RegisterPlain<ReadXaccHigh>(registry, "esp.movx.r.xacc.h", kReadsXacc);
-  RegisterPlain<WriteXaccLow>(registry, "esp.movx.w.xacc.l", kReadsRs1);
-  RegisterPlain<WriteXaccHigh>(registry, "esp.movx.w.xacc.h", kReadsRs1);
+  RegisterPlain<ZeroQacc>(registry, "esp.zero.qacc");
+  RegisterPlain<ZeroXacc>(registry, "esp.zero.xacc");
+  RegisterPlain<ZeroQ>(registry, "esp.zero.q");
+  RegisterPlain<ShiftXacc<true>>(registry, "esp.srs.s.xacc");
+  RegisterPlain<ShiftXacc<false>>(registry, "esp.srs.u.xacc");
+  RegisterPlain<LoadXacc>(registry, "esp.ld.xacc.ip");
+  RegisterPlain<StoreXacc<true>>(registry, "esp.st.s.xacc.ip");
+  RegisterPlain<StoreXacc<false>>(registry, "esp.st.u.xacc.ip");
+  RegisterPlain<ReadXaccLow>(registry, "esp.movx.r.xacc.l");
+  RegisterPlain<ReadXaccHigh>(registry, "esp.movx.r.xacc.h");
+  RegisterPlain<WriteXaccLow>(registry, "esp.movx.w.xacc.l");
+  RegisterPlain<WriteXaccHigh>(registry, "esp.movx.w.xacc.h");
 }
 
 }  // namespace p4::pie

@@ -1,5 +1,5 @@
 // Lane-wise arithmetic without products: add, subtract, minimum, maximum, clamps, logic.
-#include "pie.h"
+#include "pie_round.h"
 
 namespace p4::pie {
 namespace {
@@ -11,26 +11,26 @@ struct Subtracting {
   static int64_t Of(int64_t a, int64_t b) { return a - b; }
 };
 
-template <class T, class Function>
-struct SaturatingPair {
+template <class T, class Function, bool kSaturate>
+struct Pairwise {
   static void Run(Core& c, const Op* o) {
     const Lanes<T> x(c.q[o->qx]), y(c.q[o->qy]);
     Lanes<T> r;
     for (int i = 0; i < Lanes<T>::kCount; ++i) {
-      r.lane[i] = Saturate<T>(Function::Of(x.lane[i], y.lane[i]));
+      r.lane[i] = Narrow<T>(Function::Of(x.lane[i], y.lane[i]), kSaturate);
     }
     r.Store(c.q[o->qv]);
   }
 };
 
-template <class T, class Function>
-struct SaturatingScalar {
+template <class T, class Function, bool kSaturate>
+struct WithScalar {
   static void Run(Core& c, const Op* o) {
     const Lanes<T> x(c.q[o->qx]);
     const auto y = static_cast<T>(c.x[o->rs1]);
     Lanes<T> r;
     for (int i = 0; i < Lanes<T>::kCount; ++i) {
-      r.lane[i] = Saturate<T>(Function::Of(x.lane[i], y));
+      r.lane[i] = Narrow<T>(Function::Of(x.lane[i], y), kSaturate);
     }
     r.Store(c.q[o->qv]);
   }
@@ -63,13 +63,13 @@ struct Reduce {
   }
 };
 
-// The magnitude of the lowest value does not fit; its bits stay (2^(n-1) if read as unsigned).
+// The magnitude of the lowest value does not fit: the largest one takes its place.
 template <class T>
 struct Absolute {
   static void Run(Core& c, const Op* o) {
     const auto y = Get<Vec<T>>(c.q[o->qy]);
-    using Unsigned = Vec<std::make_unsigned_t<T>>;
-    Put(c.q[o->qv], y < 0 ? (Vec<T>)(Unsigned{} - (Unsigned)y) : y);
+    constexpr T kLow = std::numeric_limits<T>::min(), kHigh = std::numeric_limits<T>::max();
+    Put(c.q[o->qv], y == kLow ? Vec<T>{} + kHigh : y < 0 ? -y : y);
   }
 };
 
@@ -116,33 +116,43 @@ struct Not {
   static void Run(Core& c, const Op* o) { Put(c.q[o->qz], ~Get<Bytes>(c.q[o->qx])); }
 };
 
-// Shifts of 32-bit lanes by SAR[4:0]; no rounding.
-template <class T, bool kLeft>
-struct ShiftLanes {
+// Shifts of 32-bit lanes by SAR[4:0].
+template <class T>
+struct ShiftLeft {
   static void Run(Core& c, const Op* o) {
     const uint32_t amount = c.sar & 31;
-    const auto y = Get<Vec<T>>(c.q[o->qy]);
-    Put(c.q[o->qu], kLeft ? y << amount : y >> amount);
+    Lanes<T> lanes(c.q[o->qy]);
+    for (T& lane : lanes.lane) {
+      lane = Narrow<T>(static_cast<int64_t>(static_cast<uint64_t>(int64_t{lane}) << amount),
+                       Saturates(o));
+    }
+    lanes.Store(c.q[o->qu]);
+  }
+};
+template <class T>
+struct ShiftRight {
+  static void Run(Core& c, const Op* o) {
+    if (RoundingMode(c, o) != kFloor) UnprovenRounding(c, o);
+    Put(c.q[o->qu], Get<Vec<T>>(c.q[o->qy]) >> (c.sar & 31));
   }
 };
 
 template <class T>
 void RegisterType(Registry& registry) {
   const std::string type = TypeName<T>();
-  constexpr uint32_t kPair = kReadsQx | kReadsQy;
-  RegisterIncp<SaturatingPair<T, Adding>>(registry, "esp.vadd." + type, kPair);
-  RegisterIncp<SaturatingPair<T, Subtracting>>(registry, "esp.vsub." + type, kPair);
-  RegisterIncp<Maximum<T>>(registry, "esp.vmax." + type, kPair);
-  RegisterIncp<Minimum<T>>(registry, "esp.vmin." + type, kPair);
-  RegisterPlain<Reduce<T, true>>(registry, "esp.max." + type + ".a", kReadsQw);
-  RegisterPlain<Reduce<T, false>>(registry, "esp.min." + type + ".a", kReadsQw);
-  RegisterPlain<ClampToRegisters<T>>(registry, "esp.vsat." + type,
-                                     kReadsQx | kReadsRs1 | kReadsRs2);
+  RegisterIncp<Pairwise<T, Adding, true>, Pairwise<T, Adding, false>>(registry, "esp.vadd." + type);
+  RegisterIncp<Pairwise<T, Subtracting, true>, Pairwise<T, Subtracting, false>>(registry,
+                                                                                "esp.vsub." + type);
+  RegisterIncp<Maximum<T>>(registry, "esp.vmax." + type);
+  RegisterIncp<Minimum<T>>(registry, "esp.vmin." + type);
+  RegisterPlain<Reduce<T, true>>(registry, "esp.max." + type + ".a");
+  RegisterPlain<Reduce<T, false>>(registry, "esp.min." + type + ".a");
+  RegisterPlain<ClampToRegisters<T>>(registry, "esp.vsat." + type);
   if constexpr (sizeof(T) < 4) {
-    RegisterPlain<SaturatingScalar<T, Adding>>(registry, "esp.vsadds." + type,
-                                               kReadsQx | kReadsRs1);
-    RegisterPlain<SaturatingScalar<T, Subtracting>>(registry, "esp.vssubs." + type,
-                                                    kReadsQx | kReadsRs1);
+    RegisterPlain<WithScalar<T, Adding, true>, WithScalar<T, Adding, false>>(registry,
+                                                                             "esp.vsadds." + type);
+    RegisterPlain<WithScalar<T, Subtracting, true>, WithScalar<T, Subtracting, false>>(
+        registry, "esp.vssubs." + type);
   }
 }
 
@@ -155,17 +165,19 @@ void RegisterArithmetic(Registry& registry) {
   RegisterType<uint16_t>(registry);
   RegisterType<int32_t>(registry);
   RegisterType<uint32_t>(registry);
-  RegisterPlain<Absolute<int8_t>>(registry, "esp.vabs.8", kReadsQy);
-  RegisterPlain<Absolute<int16_t>>(registry, "esp.vabs.16", kReadsQy);
-  RegisterPlain<Absolute<int32_t>>(registry, "esp.vabs.32", kReadsQy);
-  RegisterPlain<ClampToPower>(registry, "esp.vclamp.s16", kReadsQx);
-  RegisterPlain<Logic<AndLogic>>(registry, "esp.andq", kReadsQx | kReadsQy);
-  RegisterPlain<Logic<OrLogic>>(registry, "esp.orq", kReadsQx | kReadsQy);
-  RegisterPlain<Logic<XorLogic>>(registry, "esp.xorq", kReadsQx | kReadsQy);
-  RegisterPlain<Not>(registry, "esp.notq", kReadsQx);
-  RegisterPlain<ShiftLanes<uint32_t, true>>(registry, "esp.vsl.32", kReadsQy);
-  RegisterPlain<ShiftLanes<int32_t, false>>(registry, "esp.vsr.s32", kReadsQy);
-  RegisterPlain<ShiftLanes<uint32_t, false>>(registry, "esp.vsr.u32", kReadsQy);
+  RegisterPlain<Absolute<int8_t>>(registry, "esp.vabs.8");
+  RegisterPlain<Absolute<int16_t>>(registry, "esp.vabs.16");
+  RegisterPlain<Absolute<int32_t>>(registry, "esp.vabs.32");
+  RegisterPlain<ClampToPower>(registry, "esp.vclamp.s16");
+  RegisterPlain<Logic<AndLogic>>(registry, "esp.andq");
+  RegisterPlain<Logic<OrLogic>>(registry, "esp.orq");
+  RegisterPlain<Logic<XorLogic>>(registry, "esp.xorq");
+  RegisterPlain<Not>(registry, "esp.notq");
+  RegisterPlain<ShiftLeft<uint32_t>>(registry, "esp.vsl.32");
+  RegisterPlain<ShiftLeft<uint32_t>>(registry, "esp.vsl.u32");
+  RegisterPlain<ShiftLeft<int32_t>>(registry, "esp.vsl.s32");
+  RegisterPlain<ShiftRight<int32_t>>(registry, "esp.vsr.s32");
+  RegisterPlain<ShiftRight<uint32_t>>(registry, "esp.vsr.u32");
 }
 
 }  // namespace p4::pie

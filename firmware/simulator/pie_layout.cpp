@@ -114,27 +114,25 @@ struct SrcStore {
 }  // namespace
 
 void RegisterLayout(Registry& registry) {
-  constexpr uint32_t kXy = kReadsQx | kReadsQy, kYw = kReadsQy | kReadsQw;
-  RegisterPlain<Zip<uint8_t>>(registry, "esp.vzip.8", kXy);
-  RegisterPlain<Zip<uint16_t>>(registry, "esp.vzip.16", kXy);
-  RegisterPlain<Zip<uint32_t>>(registry, "esp.vzip.32", kXy);
-  RegisterPlain<Unzip<uint8_t>>(registry, "esp.vunzip.8", kXy);
-  RegisterPlain<Unzip<uint16_t>>(registry, "esp.vunzip.16", kXy);
-  RegisterPlain<Unzip<uint32_t>>(registry, "esp.vunzip.32", kXy);
-  RegisterPlain<Widen<int8_t, int16_t>>(registry, "esp.vext.s8", kReadsQw);
-  RegisterPlain<Widen<uint8_t, uint16_t>>(registry, "esp.vext.u8", kReadsQw);
-  RegisterPlain<Widen<int16_t, int32_t>>(registry, "esp.vext.s16", kReadsQw);
-  RegisterPlain<Widen<uint16_t, uint32_t>>(registry, "esp.vext.u16", kReadsQw);
-  RegisterPlain<ShiftPairImmediate<-1>>(registry, "esp.slci.2q", kYw);
-  RegisterPlain<ShiftPairImmediate<1>>(registry, "esp.srci.2q", kYw);
-  RegisterPlain<ShiftPairRegister<-1>>(registry, "esp.slcxxp.2q", kYw | kReadsRs1 | kReadsRs2);
-  RegisterPlain<ShiftPairRegister<1>>(registry, "esp.srcxxp.2q", kYw | kReadsRs1 | kReadsRs2);
-  RegisterPlain<Src>(registry, "esp.src.q", kYw);
-  RegisterPlain<SrcUp>(registry, "esp.src.q.qup", kYw);
-  RegisterPlain<SrcLoad<ByImmediate>>(registry, "esp.src.q.ld.ip", kYw | kReadsRs1 | kLoadsQu);
-  RegisterPlain<SrcLoad<ByRegister>>(registry, "esp.src.q.ld.xp",
-                                     kYw | kReadsRs1 | kReadsRs2 | kLoadsQu);
-  RegisterPlain<SrcStore>(registry, "esp.srcq.128.st.incp", kYw | kReadsRs1);
+  RegisterPlain<Zip<uint8_t>>(registry, "esp.vzip.8");
+  RegisterPlain<Zip<uint16_t>>(registry, "esp.vzip.16");
+  RegisterPlain<Zip<uint32_t>>(registry, "esp.vzip.32");
+  RegisterPlain<Unzip<uint8_t>>(registry, "esp.vunzip.8");
+  RegisterPlain<Unzip<uint16_t>>(registry, "esp.vunzip.16");
+  RegisterPlain<Unzip<uint32_t>>(registry, "esp.vunzip.32");
+  RegisterPlain<Widen<int8_t, int16_t>>(registry, "esp.vext.s8");
+  RegisterPlain<Widen<uint8_t, uint16_t>>(registry, "esp.vext.u8");
+  RegisterPlain<Widen<int16_t, int32_t>>(registry, "esp.vext.s16");
+  RegisterPlain<Widen<uint16_t, uint32_t>>(registry, "esp.vext.u16");
+  RegisterPlain<ShiftPairImmediate<-1>>(registry, "esp.slci.2q");
+  RegisterPlain<ShiftPairImmediate<1>>(registry, "esp.srci.2q");
+  RegisterPlain<ShiftPairRegister<-1>>(registry, "esp.slcxxp.2q");
+  RegisterPlain<ShiftPairRegister<1>>(registry, "esp.srcxxp.2q");
+  RegisterPlain<Src>(registry, "esp.src.q");
+  RegisterPlain<SrcUp>(registry, "esp.src.q.qup");
+  RegisterPlain<SrcLoad<ByImmediate>>(registry, "esp.src.q.ld.ip");
+  RegisterPlain<SrcLoad<ByRegister>>(registry, "esp.src.q.ld.xp");
+  RegisterPlain<SrcStore>(registry, "esp.srcq.128.st.incp");
 }
 
 }  // namespace p4::pie

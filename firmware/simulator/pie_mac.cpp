@@ -69,7 +69,7 @@ inline __attribute__((always_inline)) V Sum(const uint8_t* qacc, V added, U64& o
 }
 
 // All sums are made first, then one test says whether any lane overflowed, which is rare.
-template <class V>
+template <class V, bool kSaturate>
 inline __attribute__((always_inline)) void AddParts(uint8_t* qacc, V added0, V added1, V added2,
                                                     V added3) {
   U64 overflow = {};
@@ -78,7 +78,7 @@ inline __attribute__((always_inline)) void AddParts(uint8_t* qacc, V added0, V a
   const V sum2 = Sum(qacc + 32, added2, overflow);
   const V sum3 = Sum(qacc + 48, added3, overflow);
   constexpr uint64_t kTops = sizeof(LaneOf<V>) == 4 ? 0x8000000080000000u : 0x8000000000000000u;
-  if (__builtin_expect(((overflow[0] | overflow[1]) & kTops) != 0, 0)) {
+  if (kSaturate && __builtin_expect(((overflow[0] | overflow[1]) & kTops) != 0, 0)) {
     AddSaturating<V>(qacc, added0, added1, added2, added3);
     return;
   }
@@ -89,20 +89,20 @@ inline __attribute__((always_inline)) void AddParts(uint8_t* qacc, V added0, V a
 }
 
 // QACC += products, lane by lane: 16 of 8-bit lanes into 32 bits, 8 of 16-bit lanes into 64.
-template <class P>
+template <bool kSaturate, class P>
 inline __attribute__((always_inline)) void Accumulate(uint8_t* qacc, P low, P high) {
-  AddParts(qacc, Low(low), High(low), Low(high), High(high));
+  AddParts<decltype(Low(low)), kSaturate>(qacc, Low(low), High(low), Low(high), High(high));
 }
 
-template <class T>
+template <class T, bool kSaturate>
 struct Vmulas {
   static void Run(Core& c, const Op* o) {
     const auto x = Get<Vec<T>>(c.q[o->qx]), y = Get<Vec<T>>(c.q[o->qy]);
-    Accumulate(c.qacc, Low(x) * Low(y), High(x) * High(y));
+    Accumulate<kSaturate>(c.qacc, Low(x) * Low(y), High(x) * High(y));
   }
 };
 
-template <class T>
+template <class T, bool kSaturate>
 struct Vsmulas {
   static void Run(Core& c, const Op* o) {
     constexpr uint32_t kLast = 16 / sizeof(T) - 1;
@@ -110,13 +110,13 @@ struct Vsmulas {
     using Products = decltype(Low(x));
     const T lane = Get<T>(c.q[o->qy] + (o->sel & kLast) * sizeof(T));
     const Products y = Products{} + static_cast<LaneOf<Products>>(lane);
-    Accumulate(c.qacc, Low(x) * y, High(x) * y);
+    Accumulate<kSaturate>(c.qacc, Low(x) * y, High(x) * y);
   }
 };
 
 constexpr uint64_t kXaccMask = (uint64_t{1} << 40) - 1;
 
-template <class T>
+template <class T, bool kSaturate>
 struct VmulasXacc {
   static void Run(Core& c, const Op* o) {
     const Lanes<T> x(c.q[o->qx]), y(c.q[o->qy]);
@@ -125,40 +125,37 @@ struct VmulasXacc {
     if constexpr (std::is_signed_v<T>) {
       constexpr int64_t kHigh = (int64_t{1} << 39) - 1;
       sum += static_cast<int64_t>(c.xacc << 24) >> 24;
-      sum = sum > kHigh ? kHigh : sum < -kHigh - 1 ? -kHigh - 1 : sum;
+      if (kSaturate) sum = sum > kHigh ? kHigh : sum < -kHigh - 1 ? -kHigh - 1 : sum;
       c.xacc = static_cast<uint64_t>(sum) & kXaccMask;
     } else {
       const uint64_t total = c.xacc + static_cast<uint64_t>(sum);
-      c.xacc = total > kXaccMask ? kXaccMask : total;
+      c.xacc = kSaturate && total > kXaccMask ? kXaccMask : total & kXaccMask;
     }
   }
 };
 
-template <class Operation>
+template <template <class, bool> class Operation, class T, class Memory>
+Entry Fused() {
+  return {ExecuteFused<Operation<T, true>, Memory>, ExecuteFused<Operation<T, false>, Memory>};
+}
+
+template <template <class, bool> class Operation, class T>
 void RegisterFused(Registry& registry, const std::string& name) {
-  constexpr uint32_t kUse = kReadsQx | kReadsQy;
-  registry[name] = {Execute<Operation>, kUse};
-  registry[name + ".ld.ip"] = {ExecuteFused<Operation, FusedLoad<ByImmediate>>,
-                               kUse | kReadsRs1 | kLoadsQu};
-  registry[name + ".ld.xp"] = {ExecuteFused<Operation, FusedLoad<ByRegister>>,
-                               kUse | kReadsRs1 | kReadsRs2 | kLoadsQu};
-  registry[name + ".st.ip"] = {ExecuteFused<Operation, FusedStore<ByImmediate>>,
-                               kUse | kReadsRs1 | kReadsQu};
-  registry[name + ".st.xp"] = {ExecuteFused<Operation, FusedStore<ByRegister>>,
-                               kUse | kReadsRs1 | kReadsRs2 | kReadsQu};
+  RegisterPlain<Operation<T, true>, Operation<T, false>>(registry, name);
+  registry[name + ".ld.ip"] = Fused<Operation, T, FusedLoad<ByImmediate>>();
+  registry[name + ".ld.xp"] = Fused<Operation, T, FusedLoad<ByRegister>>();
+  registry[name + ".st.ip"] = Fused<Operation, T, FusedStore<ByImmediate>>();
+  registry[name + ".st.xp"] = Fused<Operation, T, FusedStore<ByRegister>>();
 }
 
 template <class T>
 void RegisterType(Registry& registry) {
-  constexpr uint32_t kUse = kReadsQx | kReadsQy;
   const std::string type = TypeName<T>();
-  RegisterFused<Vmulas<T>>(registry, "esp.vmulas." + type + ".qacc");
-  RegisterFused<VmulasXacc<T>>(registry, "esp.vmulas." + type + ".xacc");
-  registry["esp.vmulas." + type + ".qacc.ldbc.incp"] = {ExecuteFused<Vmulas<T>, FusedBroadcast<T>>,
-                                                        kUse | kReadsRs1 | kLoadsQu};
-  registry["esp.vsmulas." + type + ".qacc"] = {Execute<Vsmulas<T>>, kUse};
-  registry["esp.vsmulas." + type + ".qacc.ld.incp"] = {ExecuteFused<Vsmulas<T>, FusedLoad<By16>>,
-                                                       kUse | kReadsRs1 | kLoadsQu};
+  RegisterFused<Vmulas, T>(registry, "esp.vmulas." + type + ".qacc");
+  RegisterFused<VmulasXacc, T>(registry, "esp.vmulas." + type + ".xacc");
+  registry["esp.vmulas." + type + ".qacc.ldbc.incp"] = Fused<Vmulas, T, FusedBroadcast<T>>();
+  RegisterPlain<Vsmulas<T, true>, Vsmulas<T, false>>(registry, "esp.vsmulas." + type + ".qacc");
+  registry["esp.vsmulas." + type + ".qacc.ld.incp"] = Fused<Vsmulas, T, FusedLoad<By16>>();
 }
 
 }  // namespace

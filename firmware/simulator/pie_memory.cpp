@@ -80,19 +80,17 @@ struct LoadWidened {
   }
 };
 
-// The address is the base plus a 16-bit lane of qw, in words; the base register keeps it.
+// The address is the base plus a 16-bit lane of qw, in words; the base register keeps its value.
 struct LoadIndexed {
   static void Run(Core& c, const Op* o) {
     const uint32_t address = c.x[o->rs1] + 4u * Get<uint16_t>(c.q[o->qw] + 2 * (o->sel2 & 7));
     Put(c.q[o->qu] + 4 * (o->sel & 3), Load<uint32_t>(c, o, address & ~3u));
-    c.x[o->rs1] = address;
   }
 };
 struct StoreIndexed {
   static void Run(Core& c, const Op* o) {
     const uint32_t address = c.x[o->rs1] + 4u * Get<uint16_t>(c.q[o->qw] + 2 * (o->sel2 & 7));
     Store<uint32_t>(c, o, address & ~3u, Get<uint32_t>(c.q[o->qu] + 4 * (o->sel & 3)));
-    c.x[o->rs1] = address;
   }
 };
 
@@ -112,9 +110,9 @@ struct StoreUaState {
 };
 
 template <template <class> class Operation>
-void RegisterSteps(Registry& registry, const std::string& name, uint32_t use) {
-  RegisterPlain<Operation<ByImmediate>>(registry, name + ".ip", use | kReadsRs1);
-  RegisterPlain<Operation<ByRegister>>(registry, name + ".xp", use | kReadsRs1 | kReadsRs2);
+void RegisterSteps(Registry& registry, const std::string& name) {
+  RegisterPlain<Operation<ByImmediate>>(registry, name + ".ip");
+  RegisterPlain<Operation<ByRegister>>(registry, name + ".xp");
 }
 
 template <class Step>
@@ -143,31 +141,27 @@ using WidenU16 = LoadWidened<uint16_t, Step>;
 }  // namespace
 
 void RegisterMemory(Registry& registry) {
-  registry["esp.vld.128.ip"] = {ExecuteFused<Nothing, FusedLoad<ByImmediate>>,
-                                kReadsRs1 | kLoadsQu};
-  registry["esp.vld.128.xp"] = {ExecuteFused<Nothing, FusedLoad<ByRegister>>,
-                                kReadsRs1 | kReadsRs2 | kLoadsQu};
-  registry["esp.vst.128.ip"] = {ExecuteFused<Nothing, FusedStore<ByImmediate>>,
-                                kReadsRs1 | kReadsQu};
-  registry["esp.vst.128.xp"] = {ExecuteFused<Nothing, FusedStore<ByRegister>>,
-                                kReadsRs1 | kReadsRs2 | kReadsQu};
-  RegisterSteps<LoadUsar>(registry, "esp.ld.128.usar", kLoadsQu);
-  RegisterSteps<LoadLow>(registry, "esp.vld.l.64", kLoadsQu);
-  RegisterSteps<LoadHigh>(registry, "esp.vld.h.64", kLoadsQu);
-  RegisterSteps<StoreLow>(registry, "esp.vst.l.64", kReadsQu);
-  RegisterSteps<StoreHigh>(registry, "esp.vst.h.64", kReadsQu);
-  RegisterSteps<Broadcast8>(registry, "esp.vldbc.8", kLoadsQu);
-  RegisterSteps<Broadcast16>(registry, "esp.vldbc.16", kLoadsQu);
-  RegisterSteps<Broadcast32>(registry, "esp.vldbc.32", kLoadsQu);
-  RegisterSteps<WidenS8>(registry, "esp.vldext.s8", kLoadsQu | kLoadsQz);
-  RegisterSteps<WidenU8>(registry, "esp.vldext.u8", kLoadsQu | kLoadsQz);
-  RegisterSteps<WidenS16>(registry, "esp.vldext.s16", kLoadsQu | kLoadsQz);
-  RegisterSteps<WidenU16>(registry, "esp.vldext.u16", kLoadsQu | kLoadsQz);
-  RegisterPlain<BroadcastPairs>(registry, "esp.vldhbc.16.incp", kReadsRs1 | kLoadsQu | kLoadsQz);
-  RegisterPlain<LoadIndexed>(registry, "esp.ldxq.32", kReadsRs1 | kReadsQw | kLoadsQu);
-  RegisterPlain<StoreIndexed>(registry, "esp.stxq.32", kReadsRs1 | kReadsQw | kReadsQu);
-  RegisterPlain<LoadUaState>(registry, "esp.ld.ua.state.ip", kReadsRs1);
-  RegisterPlain<StoreUaState>(registry, "esp.st.ua.state.ip", kReadsRs1);
+  registry["esp.vld.128.ip"] = {ExecuteFused<Nothing, FusedLoad<ByImmediate>>, nullptr};
+  registry["esp.vld.128.xp"] = {ExecuteFused<Nothing, FusedLoad<ByRegister>>, nullptr};
+  registry["esp.vst.128.ip"] = {ExecuteFused<Nothing, FusedStore<ByImmediate>>, nullptr};
+  registry["esp.vst.128.xp"] = {ExecuteFused<Nothing, FusedStore<ByRegister>>, nullptr};
+  RegisterSteps<LoadUsar>(registry, "esp.ld.128.usar");
+  RegisterSteps<LoadLow>(registry, "esp.vld.l.64");
+  RegisterSteps<LoadHigh>(registry, "esp.vld.h.64");
+  RegisterSteps<StoreLow>(registry, "esp.vst.l.64");
+  RegisterSteps<StoreHigh>(registry, "esp.vst.h.64");
+  RegisterSteps<Broadcast8>(registry, "esp.vldbc.8");
+  RegisterSteps<Broadcast16>(registry, "esp.vldbc.16");
+  RegisterSteps<Broadcast32>(registry, "esp.vldbc.32");
+  RegisterSteps<WidenS8>(registry, "esp.vldext.s8");
+  RegisterSteps<WidenU8>(registry, "esp.vldext.u8");
+  RegisterSteps<WidenS16>(registry, "esp.vldext.s16");
+  RegisterSteps<WidenU16>(registry, "esp.vldext.u16");
+  RegisterPlain<BroadcastPairs>(registry, "esp.vldhbc.16.incp");
+  RegisterPlain<LoadIndexed>(registry, "esp.ldxq.32");
+  RegisterPlain<StoreIndexed>(registry, "esp.stxq.32");
+  RegisterPlain<LoadUaState>(registry, "esp.ld.ua.state.ip");
+  RegisterPlain<StoreUaState>(registry, "esp.st.ua.state.ip");
 }
 
 }  // namespace p4::pie

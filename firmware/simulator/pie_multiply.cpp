@@ -11,6 +11,14 @@ void BadRoundingMode(Core& core, const Op* op) {
   throw stop;
 }
 
+void UnprovenRounding(Core& core, const Op* op) {
+  core.leaving = op;
+  Stop stop;
+  stop.error = std::string(PieName(core, op->word)) +
+               ": what it does with a rounding mode other than rdn is not verified";
+  throw stop;
+}
+
 namespace {
 
 template <class T>
@@ -21,7 +29,7 @@ struct Multiply {
     Lanes<T> r;
     for (int i = 0; i < Lanes<T>::kCount; ++i) {
       const int64_t product = int64_t{x.lane[i]} * int64_t{y.lane[i]};
-      r.lane[i] = static_cast<T>(RoundShift<int64_t>(product, c.sar, mode));
+      r.lane[i] = Narrow<T>(RoundShift<int64_t>(product, c.sar, mode), Saturates(o));
     }
     r.Store(c.q[o->qz]);
   }
@@ -47,8 +55,9 @@ struct MultiplyWide {
 };
 
 template <class T>
-inline T Slope(T x, T alpha, uint32_t shift, uint8_t mode) {
-  return x > 0 ? x : static_cast<T>(RoundShift<int64_t>(int64_t{x} * int64_t{alpha}, shift, mode));
+inline T Slope(const Op* o, T x, T alpha, uint32_t shift, uint8_t mode) {
+  const int64_t product = int64_t{x} * int64_t{alpha};
+  return x > 0 ? x : Narrow<T>(RoundShift<int64_t>(product, shift, mode), Saturates(o));
 }
 
 // In place on qy; the second operand of the assembly text is the slope, the third the shift.
@@ -59,7 +68,7 @@ struct Relu {
     const auto alpha = static_cast<T>(c.x[o->rs2]);
     const uint32_t shift = c.x[o->rs1] & 31;
     const uint8_t mode = RoundingMode(c, o);
-    for (T& lane : y.lane) lane = Slope(lane, alpha, shift, mode);
+    for (T& lane : y.lane) lane = Slope(o, lane, alpha, shift, mode);
     y.Store(c.q[o->qy]);
   }
 };
@@ -72,7 +81,7 @@ struct Prelu {
     const uint8_t mode = RoundingMode(c, o);
     Lanes<T> r;
     for (int i = 0; i < Lanes<T>::kCount; ++i) {
-      r.lane[i] = Slope(y.lane[i], x.lane[i], shift, mode);
+      r.lane[i] = Slope(o, y.lane[i], x.lane[i], shift, mode);
     }
     r.Store(c.q[o->qz]);
   }
@@ -106,26 +115,24 @@ struct Compare {
 template <class T>
 void RegisterCompareType(Registry& registry) {
   const std::string type = TypeName<T>();
-  constexpr uint32_t kPair = kReadsQx | kReadsQy;
-  RegisterPlain<Compare<T, Equal>>(registry, "esp.vcmp.eq." + type, kPair);
-  RegisterPlain<Compare<T, Greater>>(registry, "esp.vcmp.gt." + type, kPair);
-  RegisterPlain<Compare<T, Less>>(registry, "esp.vcmp.lt." + type, kPair);
+  RegisterPlain<Compare<T, Equal>>(registry, "esp.vcmp.eq." + type);
+  RegisterPlain<Compare<T, Greater>>(registry, "esp.vcmp.gt." + type);
+  RegisterPlain<Compare<T, Less>>(registry, "esp.vcmp.lt." + type);
 }
 
 }  // namespace
 
 void RegisterMultiply(Registry& registry) {
-  constexpr uint32_t kPair = kReadsQx | kReadsQy;
-  RegisterIncp<Multiply<int8_t>>(registry, "esp.vmul.s8", kPair);
-  RegisterIncp<Multiply<uint8_t>>(registry, "esp.vmul.u8", kPair);
-  RegisterIncp<Multiply<int16_t>>(registry, "esp.vmul.s16", kPair);
-  RegisterIncp<Multiply<uint16_t>>(registry, "esp.vmul.u16", kPair);
-  RegisterPlain<MultiplyWide<int8_t, int16_t>>(registry, "esp.vmul.s16.s8xs8", kPair);
-  RegisterPlain<MultiplyWide<int16_t, int32_t>>(registry, "esp.vmul.s32.s16xs16", kPair);
-  RegisterPlain<Relu<int8_t>>(registry, "esp.vrelu.s8", kReadsQy | kReadsRs1 | kReadsRs2);
-  RegisterPlain<Relu<int16_t>>(registry, "esp.vrelu.s16", kReadsQy | kReadsRs1 | kReadsRs2);
-  RegisterPlain<Prelu<int8_t>>(registry, "esp.vprelu.s8", kPair | kReadsRs1);
-  RegisterPlain<Prelu<int16_t>>(registry, "esp.vprelu.s16", kPair | kReadsRs1);
+  RegisterIncp<Multiply<int8_t>>(registry, "esp.vmul.s8");
+  RegisterIncp<Multiply<uint8_t>>(registry, "esp.vmul.u8");
+  RegisterIncp<Multiply<int16_t>>(registry, "esp.vmul.s16");
+  RegisterIncp<Multiply<uint16_t>>(registry, "esp.vmul.u16");
+  RegisterPlain<MultiplyWide<int8_t, int16_t>>(registry, "esp.vmul.s16.s8xs8");
+  RegisterPlain<MultiplyWide<int16_t, int32_t>>(registry, "esp.vmul.s32.s16xs16");
+  RegisterPlain<Relu<int8_t>>(registry, "esp.vrelu.s8");
+  RegisterPlain<Relu<int16_t>>(registry, "esp.vrelu.s16");
+  RegisterPlain<Prelu<int8_t>>(registry, "esp.vprelu.s8");
+  RegisterPlain<Prelu<int16_t>>(registry, "esp.vprelu.s16");
 }
 
 void RegisterCompare(Registry& registry) {

@@ -16,6 +16,7 @@ enum Rounding : uint8_t {
 };
 
 [[noreturn]] void BadRoundingMode(Core& core, const Op* op);
+[[noreturn]] void UnprovenRounding(Core& core, const Op* op);
 
 // Whether floor(x / 2^s) has to be increased by one. `rest` = x - floor * 2^s, `half` = 2^(s-1).
 template <class Wide>
@@ -66,7 +67,10 @@ inline T RoundShift(T x, uint32_t shift, uint8_t mode) {
   }
 }
 
+// The instruction's own mode, or CFG's.
 inline uint8_t RoundingMode(Core& core, const Op* op) {
+  const uint8_t named = op->rs3 & kRoundingBits;
+  if (named != kRoundingOfCfg) return named;
   if (core.rounding > kNearestEven) BadRoundingMode(core, op);
   return core.rounding;
 }

@@ -47,6 +47,7 @@ void FinishLoopOp(Core& c, const Op* o) {
 }
 void SetEnd(Core& c, const Op* o, int loop) {
   c.loop_end[loop] = c.Address(o) + static_cast<uint32_t>(o->imm);
+  c.loop_checked[loop] = false;
   c.machine->NoteLoopEnd(c.loop_end[loop]);
 }
 
@@ -60,10 +61,12 @@ void LoopSetup(Core& c, const Op* o) {
   c.loop_start[loop] = c.Address(o) + 4;
   c.loop_count[loop] = count;
   SetEnd(c, o, loop);
+  CheckLoop(c, o, loop);
   FinishLoopOp(c, o);
 }
 void LoopStart(Core& c, const Op* o) {
   c.loop_start[o->sel & 1] = c.Address(o) + static_cast<uint32_t>(o->imm);
+  c.loop_checked[o->sel & 1] = false;
   FinishLoopOp(c, o);
 }
 void LoopEnd(Core& c, const Op* o) {
@@ -79,36 +82,35 @@ void LoopCount(Core& c, const Op* o) {
 }  // namespace
 
 void RegisterScalar(Registry& registry) {
-  RegisterPlain<LaneToRegister<int8_t>>(registry, "esp.movi.8.a", kReadsQy);
-  RegisterPlain<LaneToRegister<int16_t>>(registry, "esp.movi.16.a", kReadsQy);
-  RegisterPlain<LaneToRegister<int32_t>>(registry, "esp.movi.32.a", kReadsQy);
-  RegisterPlain<RegisterToLane<uint8_t>>(registry, "esp.movi.8.q", kReadsQy | kReadsRs1);
-  RegisterPlain<RegisterToLane<uint16_t>>(registry, "esp.movi.16.q", kReadsQy | kReadsRs1);
-  RegisterPlain<RegisterToLane<uint32_t>>(registry, "esp.movi.32.q", kReadsQy | kReadsRs1);
-  RegisterPlain<ReadState<&Core::cfg>>(registry, "esp.movx.r.cfg", 0);
-  RegisterPlain<ReadState<&Core::sar>>(registry, "esp.movx.r.sar", 0);
-  RegisterPlain<ReadState<&Core::sar_byte>>(registry, "esp.movx.r.sar.bytes", 0);
-  RegisterPlain<ReadState<&Core::fft_bit_width>>(registry, "esp.movx.r.fft.bit.width", 0);
-  RegisterPlain<ReadState<&Core::perf>>(registry, "esp.movx.r.perf", kReadsRs1);
-  RegisterPlain<WriteCfg>(registry, "esp.movx.w.cfg", kReadsRs1);
-  RegisterPlain<WriteState<&Core::sar, 63>>(registry, "esp.movx.w.sar", kReadsRs1);
-  RegisterPlain<WriteState<&Core::sar_byte, 15>>(registry, "esp.movx.w.sar.bytes", kReadsRs1);
-  RegisterPlain<WriteState<&Core::fft_bit_width, 15>>(registry, "esp.movx.w.fft.bit.width",
-                                                      kReadsRs1);
-  RegisterPlain<WriteState<&Core::perf, ~0u>>(registry, "esp.movx.w.perf", kReadsRs1);
-  RegisterPlain<ShiftedAdd<1, false>>(registry, "esp.addx2", kReadsRs1 | kReadsRs2);
-  RegisterPlain<ShiftedAdd<2, false>>(registry, "esp.addx4", kReadsRs1 | kReadsRs2);
-  RegisterPlain<ShiftedAdd<1, true>>(registry, "esp.subx2", kReadsRs1 | kReadsRs2);
-  RegisterPlain<ShiftedAdd<2, true>>(registry, "esp.subx4", kReadsRs1 | kReadsRs2);
+  RegisterPlain<LaneToRegister<int8_t>>(registry, "esp.movi.8.a");
+  RegisterPlain<LaneToRegister<int16_t>>(registry, "esp.movi.16.a");
+  RegisterPlain<LaneToRegister<int32_t>>(registry, "esp.movi.32.a");
+  RegisterPlain<RegisterToLane<uint8_t>>(registry, "esp.movi.8.q");
+  RegisterPlain<RegisterToLane<uint16_t>>(registry, "esp.movi.16.q");
+  RegisterPlain<RegisterToLane<uint32_t>>(registry, "esp.movi.32.q");
+  RegisterPlain<ReadState<&Core::cfg>>(registry, "esp.movx.r.cfg");
+  RegisterPlain<ReadState<&Core::sar>>(registry, "esp.movx.r.sar");
+  RegisterPlain<ReadState<&Core::sar_byte>>(registry, "esp.movx.r.sar.bytes");
+  RegisterPlain<ReadState<&Core::fft_bit_width>>(registry, "esp.movx.r.fft.bit.width");
+  RegisterPlain<ReadState<&Core::perf>>(registry, "esp.movx.r.perf");
+  RegisterPlain<WriteCfg>(registry, "esp.movx.w.cfg");
+  RegisterPlain<WriteState<&Core::sar, 63>>(registry, "esp.movx.w.sar");
+  RegisterPlain<WriteState<&Core::sar_byte, 15>>(registry, "esp.movx.w.sar.bytes");
+  RegisterPlain<WriteState<&Core::fft_bit_width, 15>>(registry, "esp.movx.w.fft.bit.width");
+  RegisterPlain<WriteState<&Core::perf, ~0u>>(registry, "esp.movx.w.perf");
+  RegisterPlain<ShiftedAdd<1, false>>(registry, "esp.addx2");
+  RegisterPlain<ShiftedAdd<2, false>>(registry, "esp.addx4");
+  RegisterPlain<ShiftedAdd<1, true>>(registry, "esp.subx2");
+  RegisterPlain<ShiftedAdd<2, true>>(registry, "esp.subx4");
 }
 
 void RegisterLoops(Registry& registry) {
-  registry["esp.lp.setup"] = {LoopSetup<false>, kReadsRs1 | kIsTerminator};
-  registry["esp.lp.setupi"] = {LoopSetup<true>, kIsTerminator};
-  registry["esp.lp.starti"] = {LoopStart, kIsTerminator};
-  registry["esp.lp.endi"] = {LoopEnd, kIsTerminator};
-  registry["esp.lp.count"] = {LoopCount<false>, kReadsRs1 | kIsTerminator};
-  registry["esp.lp.counti"] = {LoopCount<true>, kIsTerminator};
+  registry["esp.lp.setup"] = {LoopSetup<false>, nullptr};
+  registry["esp.lp.setupi"] = {LoopSetup<true>, nullptr};
+  registry["esp.lp.starti"] = {LoopStart, nullptr};
+  registry["esp.lp.endi"] = {LoopEnd, nullptr};
+  registry["esp.lp.count"] = {LoopCount<false>, nullptr};
+  registry["esp.lp.counti"] = {LoopCount<true>, nullptr};
 }
 
 }  // namespace p4::pie

@@ -20,6 +20,7 @@ constexpr uint64_t kSlice = 1 << 20;
 bool LoopBack(Core& core, uint32_t end) {
   for (int loop = 0; loop < 2; ++loop) {
     if (core.loop_end[loop] == end && core.loop_count[loop] > 1) {
+      if (!core.loop_checked[loop]) CheckLoop(core, &core.block->ops[core.block->count - 1], loop);
       --core.loop_count[loop];
       core.pc = core.loop_start[loop];
       return true;

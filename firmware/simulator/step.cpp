@@ -51,7 +51,7 @@ void FromCore(const Core& core, Record& record) {
 
 }  // namespace
 
-int StepMode(const std::string& input, const std::string& output) {
+int StepMode(const std::string& input, const std::string& output, int level) {
   std::ifstream in(input, std::ios::binary);
   std::ofstream out(output, std::ios::binary);
   if (!in || !out) {
@@ -60,6 +60,8 @@ int StepMode(const std::string& input, const std::string& output) {
   }
   Options options;
   options.memory_model = false;
+  options.espv = level;
+  options.loop_rules = LoopRules::kIgnore;  // the loop's body is not there
   // Only the record's 256 bytes may be touched.
   options.guards = {
       {kInternalBase, kStepMemory, 3},
@@ -97,11 +99,11 @@ int StepMode(const std::string& input, const std::string& output) {
 }
 
 // Words in hexadecimal, one per line; prints one line each, "unknown" for what is not PIE.
-int DisassembleMode() {
+int DisassembleMode(int level) {
   std::string line;
   while (std::getline(std::cin, line)) {
     const auto word = static_cast<uint32_t>(std::stoul(line, nullptr, 16));
-    const std::string text = Disassemble(word, 0);
+    const std::string text = Disassemble(level, word);
     std::cout << (text.empty() ? "unknown" : text) << "\n";
   }
   return 0;

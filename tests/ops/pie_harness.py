@@ -17,8 +17,8 @@ import numpy as np
 
 from espgen.codegen.pie.asm import assembly_file
 from espgen.resources import firmware_dir
-from espgen.target.isa import macro_file
-from espgen.target.pie_macros import MACRO_FILE_NAME
+from espgen.target.espv import Levels
+from espgen.target.pie_macros import support_files
 from espgen.verify.simulator import Options, simulate
 
 FILL = 0xA5
@@ -173,7 +173,8 @@ def build(assembly: Sequence[str], calls: Sequence[Call], folder: Path) -> Path:
     ]
     (folder / "data.S").write_text("\n".join(data))
     (folder / "kernels.S").write_text(assembly_file([*assembly, _EMPTY]))
-    (folder / MACRO_FILE_NAME).write_text(macro_file())
+    for name, text in support_files(Levels.BOTH).items():
+        (folder / name).write_text(text)
     (folder / "calls.h").write_text(_HEADER + f"constexpr int kCalls = {len(calls)};\n")
     (folder / "main.cpp").write_text(_MAIN)
     board = firmware_dir() / "boards" / "simulator"

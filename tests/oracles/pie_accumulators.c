@@ -19,7 +19,9 @@ static void accumulate_qacc(State* s, const Operands* o, Lane lane, int by_one_l
     const int64_t product = get_lane(s->q[o->qx], i, lane) * get_lane(s->q[o->qy], other, lane);
     const int64_t acc = get_lane(s->qacc, i, wide);
     uint64_t sum;
-    if (wide.bits == 32) {
+    if (!o->saturates) {
+      sum = (uint64_t)acc + (uint64_t)product;
+    } else if (wide.bits == 32) {
       sum = (uint64_t)saturate(acc + product, wide);
     } else if (wide.is_signed) {
       sum = (uint64_t)add_saturate_s64(acc, product);
@@ -36,7 +38,7 @@ static void accumulate_xacc(State* s, const Operands* o, Lane lane) {
   for (unsigned i = 0; i < 128 / lane.bits; i++) {
     sum += get_lane(s->q[o->qx], i, lane) * get_lane(s->q[o->qy], i, lane);
   }
-  s->xacc = (uint64_t)saturate(sum, format) & kXaccMask;
+  s->xacc = (uint64_t)fit(sum, format, o->saturates) & kXaccMask;
 }
 
 int multiply_accumulate(State* s, const Name* name, const Operands* o) {
@@ -64,7 +66,7 @@ int qacc_to_lanes(State* s, const Name* name, const Operands* o) {
   const Lane lane = name_lane(name);
   const Lane wide = accumulator_of(lane);
   const Lane shift_lane = {lane.bits, 0};
-  const unsigned mode = rounding_mode(s);
+  const unsigned mode = rounding_mode(s, o);
   if (mode > 6) return STATUS_STOPPED;
   uint8_t result[16];
   for (unsigned i = 0; i < 128 / lane.bits; i++) {
@@ -83,7 +85,7 @@ int qacc_to_lanes(State* s, const Name* name, const Operands* o) {
       narrow = shifted > highest ? highest : shifted;
     }
     set_lane(s->qacc, i, wide.bits, shifted);
-    set_lane(result, i, lane.bits, o->select[0] ? narrow : shifted);
+    set_lane(result, i, lane.bits, o->saturates ? narrow : shifted);
   }
   memcpy(s->q[o->qu], result, 16);
   return STATUS_OK;
@@ -93,10 +95,10 @@ int qacc_to_lanes(State* s, const Name* name, const Operands* o) {
 int xacc_to_register(State* s, const Name* name, const Operands* o) {
   const Lane format = {kXacc.bits, name_has(name, "s")};
   const Lane word = {32, format.is_signed};
-  const unsigned mode = rounding_mode(s);
+  const unsigned mode = rounding_mode(s, o);
   if (mode > 6) return STATUS_STOPPED;
   const int64_t value = round_shift_signed(extend(s->xacc, format), s->x[o->rs1] & 63, mode);
   s->xacc = (uint64_t)value & kXaccMask;
-  set_x(s, o->rd, (uint32_t)saturate(value, word));
+  set_x(s, o->rd, (uint32_t)fit(value, word, o->saturates));
   return STATUS_OK;
 }

@@ -5,9 +5,11 @@
 
 static unsigned lanes_of(Lane lane) { return 128 / lane.bits; }
 
-static int64_t arithmetic(const char* operation, int64_t a, int64_t b, Lane lane) {
-  if (!strcmp(operation, "vadd") || !strcmp(operation, "vsadds")) return saturate(a + b, lane);
-  if (!strcmp(operation, "vsub") || !strcmp(operation, "vssubs")) return saturate(a - b, lane);
+static int64_t arithmetic(const char* operation, const Operands* o, int64_t a, int64_t b,
+                          Lane lane) {
+  const int sat = o->saturates;
+  if (!strcmp(operation, "vadd") || !strcmp(operation, "vsadds")) return fit(a + b, lane, sat);
+  if (!strcmp(operation, "vsub") || !strcmp(operation, "vssubs")) return fit(a - b, lane, sat);
   if (!strcmp(operation, "vmax")) return a > b ? a : b;
   return a < b ? a : b;
 }
@@ -18,7 +20,7 @@ int vector_arithmetic(State* s, const Name* name, const Operands* o) {
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     const int64_t a = get_lane(s->q[o->qx], i, lane);
     const int64_t b = get_lane(s->q[o->qy], i, lane);
-    set_lane(result, i, lane.bits, (uint64_t)arithmetic(name->part[0], a, b, lane));
+    set_lane(result, i, lane.bits, (uint64_t)arithmetic(name->part[0], o, a, b, lane));
   }
   const int is_sum = !strcmp(name->part[0], "vadd") || !strcmp(name->part[0], "vsub");
   memcpy(s->q[is_sum ? o->qv : o->qz], result, 16);
@@ -31,7 +33,7 @@ int vector_scalar(State* s, const Name* name, const Operands* o) {
   uint8_t result[16];
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     const int64_t a = get_lane(s->q[o->qx], i, lane);
-    set_lane(result, i, lane.bits, (uint64_t)arithmetic(name->part[0], a, b, lane));
+    set_lane(result, i, lane.bits, (uint64_t)arithmetic(name->part[0], o, a, b, lane));
   }
   memcpy(s->q[o->qv], result, 16);
   return STATUS_OK;
@@ -39,12 +41,13 @@ int vector_scalar(State* s, const Name* name, const Operands* o) {
 
 int vector_multiply(State* s, const Name* name, const Operands* o) {
   const Lane lane = name_lane(name);
-  const unsigned mode = rounding_mode(s);
+  const unsigned mode = rounding_mode(s, o);
   if (mode > 6) return STATUS_STOPPED;
   uint8_t result[16];
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     const int64_t product = get_lane(s->q[o->qx], i, lane) * get_lane(s->q[o->qy], i, lane);
-    set_lane(result, i, lane.bits, (uint64_t)round_shift_signed(product, s->sar & 63, mode));
+    const int64_t shifted = round_shift_signed(product, s->sar & 63, mode);
+    set_lane(result, i, lane.bits, (uint64_t)fit(shifted, lane, o->saturates));
   }
   memcpy(s->q[o->qz], result, 16);
   return STATUS_OK;
@@ -54,7 +57,7 @@ int vector_multiply(State* s, const Name* name, const Operands* o) {
 int vector_multiply_widening(State* s, const Name* name, const Operands* o) {
   const Lane wide = name_lane(name);
   const Lane narrow = {wide.bits / 2, 1};
-  const unsigned mode = rounding_mode(s);
+  const unsigned mode = rounding_mode(s, o);
   if (mode > 6) return STATUS_STOPPED;
   uint8_t result[32];
   for (unsigned i = 0; i < lanes_of(narrow); i++) {
@@ -99,28 +102,28 @@ int vector_bounds(State* s, const Name* name, const Operands* o) {
 /* Operands qy, alpha (rs2), shift (rs1); in place. */
 int vector_relu(State* s, const Name* name, const Operands* o) {
   const Lane lane = name_lane(name);
-  const unsigned mode = rounding_mode(s);
+  const unsigned mode = rounding_mode(s, o);
   if (mode > 6) return STATUS_STOPPED;
   const int64_t alpha = extend(s->x[o->rs2], lane);
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     const int64_t value = get_lane(s->q[o->qy], i, lane);
     if (value > 0) continue;
     const int64_t scaled = round_shift_signed(value * alpha, s->x[o->rs1] & 31, mode);
-    set_lane(s->q[o->qy], i, lane.bits, (uint64_t)scaled);
+    set_lane(s->q[o->qy], i, lane.bits, (uint64_t)fit(scaled, lane, o->saturates));
   }
   return STATUS_OK;
 }
 
 int vector_prelu(State* s, const Name* name, const Operands* o) {
   const Lane lane = name_lane(name);
-  const unsigned mode = rounding_mode(s);
+  const unsigned mode = rounding_mode(s, o);
   if (mode > 6) return STATUS_STOPPED;
   uint8_t result[16];
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     int64_t value = get_lane(s->q[o->qy], i, lane);
     if (value <= 0) {
       const int64_t product = value * get_lane(s->q[o->qx], i, lane);
-      value = round_shift_signed(product, s->x[o->rs1] & 31, mode);
+      value = fit(round_shift_signed(product, s->x[o->rs1] & 31, mode), lane, o->saturates);
     }
     set_lane(result, i, lane.bits, (uint64_t)value);
   }
@@ -128,12 +131,13 @@ int vector_prelu(State* s, const Name* name, const Operands* o) {
   return STATUS_OK;
 }
 
+/* -2^(n-1) has no magnitude in its lane and becomes the highest value. */
 int vector_absolute(State* s, const Name* name, const Operands* o) {
   const Lane lane = {name_lane(name).bits, 1};
   uint8_t result[16];
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     const int64_t value = get_lane(s->q[o->qy], i, lane);
-    set_lane(result, i, lane.bits, (uint64_t)(value < 0 ? -value : value));
+    set_lane(result, i, lane.bits, (uint64_t)saturate(value < 0 ? -value : value, lane));
   }
   memcpy(s->q[o->qv], result, 16);
   return STATUS_OK;
@@ -164,16 +168,19 @@ int vector_reduce(State* s, const Name* name, const Operands* o) {
   return STATUS_OK;
 }
 
-/* esp.vsl.32, esp.vsr.u32, esp.vsr.s32 */
+/* esp.vsl.32, .u32, .s32; esp.vsr.u32, .s32, of which only rounding down is known. */
 int vector_shift(State* s, const Name* name, const Operands* o) {
   const Lane lane = name_lane(name);
   const unsigned amount = s->sar & 31;
+  const int left = name_has(name, "vsl");
+  if (!left && rounding_mode(s, o) != 0) return STATUS_STOPPED;
+  if (left && name_has(name, "u32") && o->saturates) return STATUS_STOPPED;
   uint8_t result[16];
   for (unsigned i = 0; i < lanes_of(lane); i++) {
     const int64_t value = get_lane(s->q[o->qy], i, lane);
-    const uint64_t shifted = name_has(name, "vsl") ? (uint64_t)value << amount
-                                                   : (uint64_t)round_shift_signed(value, amount, 0);
-    set_lane(result, i, lane.bits, shifted);
+    const int64_t shifted = left ? value * ((int64_t)1 << amount) /* fits: 31 + 32 bits */
+                                 : round_shift_signed(value, amount, 0);
+    set_lane(result, i, lane.bits, (uint64_t)fit(shifted, lane, o->saturates));
   }
   memcpy(s->q[o->qu], result, 16);
   return STATUS_OK;

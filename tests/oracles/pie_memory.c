@@ -93,7 +93,6 @@ int indexed_word(State* s, const Name* name, const Operands* o) {
   const uint32_t address = s->x[o->rs1] + (index << 2);
   uint8_t* bytes = bytes_at(s, address & ~3u, 4);
   if (!bytes) return STATUS_STOPPED;
-  set_x(s, o->rs1, address);
   uint8_t* lane = s->q[o->qu] + 4 * o->select[0];
   const int loads = name_has(name, "ldxq");
   memcpy(loads ? lane : bytes, loads ? bytes : lane, 4);

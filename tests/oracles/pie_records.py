@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 from pie_reference_build import MEMORY_BASE, MEMORY_BYTES, RECORD
 
+from espgen.target.espv import Level
 from espgen.target.isa import PIE_REACHABLE, Instruction, Operand, encode
 
 EXTREMES_8 = np.array([0x00, 0x01, 0x7F, 0x80, 0x81, 0xFF, 0x40, 0xC0], "u1")
@@ -99,10 +100,11 @@ def random_states(rng: np.random.Generator, count: int) -> np.ndarray:
 def _operand_value(rng: np.random.Generator, operand: Operand) -> int:
     if operand.kind == "x_pie":
         return int(rng.choice(sorted(PIE_REACHABLE)))
-    ends = (operand.minimum, operand.maximum)
+    highest = operand.names_a_lane[-1] if operand.lanes else operand.maximum
+    ends = (operand.minimum, highest)
     if not operand.is_register and rng.random() < 0.2:
         return int(rng.choice(ends)) // operand.step * operand.step
-    return int(rng.integers(operand.minimum // operand.step, operand.maximum // operand.step + 1)) * operand.step
+    return int(rng.integers(operand.minimum // operand.step, highest // operand.step + 1)) * operand.step
 
 
 def _operands(rng: np.random.Generator, instruction: Instruction) -> dict[str, int]:
@@ -119,13 +121,16 @@ def touches_memory(instruction: Instruction) -> bool:
     return "mem" in instruction.semantics or "element at rs1" in instruction.semantics
 
 
-def records_for(instruction: Instruction, count: int, seed: int) -> np.ndarray:
-    """Return ``count`` records of dtype RECORD that execute the instruction inside the memory window."""
+def records_for(instruction: Instruction, count: int, seed: int, level: Level = Level.V21) -> np.ndarray:
+    """Return ``count`` records of dtype RECORD that execute the instruction of a level inside the memory window.
+
+    Operands are random, those of level 2.2 that may be left out (saturation and rounding) as well.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(instruction.mnemonic.encode())])
     records = random_states(rng, count)
     for record in records:
         values = _operands(rng, instruction)
-        record["word"] = encode(instruction.mnemonic, list(values.values()))
+        record["word"] = encode(instruction.mnemonic, list(values.values()), level)
         if touches_memory(instruction):
             _aim(rng, record, instruction, values)
         if instruction.mnemonic == "esp.movx.w.cfg":  # only the bits that have a name
@@ -138,6 +143,7 @@ def _aim(rng: np.random.Generator, record: np.ndarray, instruction: Instruction,
     last = MEMORY_BYTES - 16
     if instruction.mnemonic in ("esp.ldxq.32", "esp.stxq.32"):
         index = int(rng.integers(0, 32))
-        record["q"][values["qw"]].view("<u2")[values["sel8_1"]] = index
+        select = instruction.required[-1].field
+        record["q"][values["qw"]].view("<u2")[values[select]] = index
         last -= index * 4
     record["x"][values["rs1"]] = MEMORY_BASE + int(rng.integers(0, last + 1))

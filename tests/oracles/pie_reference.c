@@ -1,6 +1,6 @@
 /* Reference for the PIE instructions: executes one instruction per record.
  *
- *   pie_reference IN OUT
+ *   pie_reference LEVEL IN OUT
  *
  * IN is a sequence of packed little-endian records: word, x[32] (u32), q[8] (16 bytes each), qacc
  * (64 bytes), xacc (u64), sar, sar_byte, cfg (u32), ua_state (16 bytes), mem (256 bytes at
@@ -8,7 +8,7 @@
  * done; 1 stopped (unknown instruction, semantics not verified, address outside mem), with the
  * record as it was.
  *
- * The table of encodings is generated from the project's instruction table when this is built. */
+ * LEVEL is 21 (ESPV 2.1) or 22 (ESPV 2.2). The tables of encodings are generated from the project's instruction table when this is built. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ enum { RECORD_BYTES = 616 };
 
 typedef struct {
   const char* field;
-  char kind; /* q, p (x8-x15, x24-x31), x, s (simm), u (uimm), l (label) */
+  char kind; /* q, p (x8-x15, x24-x31), x, s (simm), u (uimm), l (label), t (sat or trunc), m (rounding) */
   unsigned shift;
   uint32_t highest;
   unsigned pieces;
@@ -33,14 +33,17 @@ typedef struct {
   const char* mnemonic;
   int verified;
   unsigned fields;
-  Field field[8];
+  Field field[9];
 } Encoding;
 
-static const Encoding kEncodings[] = {
-#include "pie_reference_table.inc"
+static const Encoding kLevel21[] = {
+#include "pie_reference_table_21.inc"
+};
+static const Encoding kLevel22[] = {
+#include "pie_reference_table_22.inc"
 };
 
-enum { ENCODINGS = sizeof kEncodings / sizeof kEncodings[0] };
+static int level;
 
 typedef enum { ALONE, FUSED } Fusion;
 
@@ -138,8 +141,11 @@ static Name split(const char* mnemonic, char* text, size_t size) {
 }
 
 static const Encoding* find(uint32_t word) {
-  for (int i = 0; i < ENCODINGS; i++) {
-    if ((word & kEncodings[i].mask) == kEncodings[i].match) return &kEncodings[i];
+  const Encoding* table = level == 22 ? kLevel22 : kLevel21;
+  const size_t count =
+      level == 22 ? sizeof kLevel22 / sizeof kLevel22[0] : sizeof kLevel21 / sizeof kLevel21[0];
+  for (size_t i = 0; i < count; i++) {
+    if ((word & table[i].mask) == table[i].match) return &table[i];
   }
   return NULL;
 }
@@ -158,6 +164,19 @@ static int32_t field_value(const Field* field, uint32_t word) {
   return result * (int32_t)(1u << field->shift);
 }
 
+/* What a level 2.1 instruction does with results that do not fit and with bits that it shifts out:
+ * it saturates and rounds by CFG, but for the left shift and vrelu, which keep the low bits, for the
+ * right shift, which drops bits, and for srcmb, which is told by its last operand. */
+static void imply(const Encoding* encoding, Operands* o) {
+  const char* mnemonic = encoding->mnemonic;
+  const int truncates =
+      !strcmp(mnemonic, "esp.vsl.32") || !strncmp(mnemonic, "esp.vrelu.", strlen("esp.vrelu."));
+  o->saturates = !truncates;
+  o->rounding = !strncmp(mnemonic, "esp.vsr.", strlen("esp.vsr.")) ? 0 : 7;
+  if (!strncmp(mnemonic, "esp.srcmb.", strlen("esp.srcmb.")))
+    o->saturates = o->select[0] != 0;
+}
+
 /* Returns 0 where a select names a lane the register does not have. */
 static int read_operands(const Encoding* encoding, uint32_t word, Operands* o) {
   memset(o, 0, sizeof *o);
@@ -174,10 +193,13 @@ static int read_operands(const Encoding* encoding, uint32_t word, Operands* o) {
     if (field->kind == 'u' && (uint32_t)value > field->highest) return 0;
     if (field->kind == 's') o->immediate = value;
     if (field->kind == 'u') o->select[selects++] = (uint32_t)value;
+    if (field->kind == 't') o->saturates = value;
+    if (field->kind == 'm') o->rounding = (unsigned)value;
     for (unsigned k = 0; k < sizeof places / sizeof places[0]; k++) {
       if (!strcmp(field->field, places[k].field)) *places[k].place = value;
     }
   }
+  if (level == 21) imply(encoding, o);
   return 1;
 }
 
@@ -294,14 +316,15 @@ static void pack(const State* s, uint8_t* at) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    fprintf(stderr, "usage: pie_reference IN OUT\n");
+  level = argc == 4 ? atoi(argv[1]) : 0;
+  if (level != 21 && level != 22) {
+    fprintf(stderr, "usage: pie_reference 21|22 IN OUT\n");
     return 2;
   }
-  FILE* in = fopen(argv[1], "rb");
-  FILE* out = fopen(argv[2], "wb");
+  FILE* in = fopen(argv[2], "rb");
+  FILE* out = fopen(argv[3], "wb");
   if (!in || !out) {
-    fprintf(stderr, "pie_reference: cannot open %s\n", in ? argv[2] : argv[1]);
+    fprintf(stderr, "pie_reference: cannot open %s\n", in ? argv[3] : argv[2]);
     return 2;
   }
   uint8_t record[RECORD_BYTES + 4];

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espgen.target.espv import Level
 from espgen.target.isa import Instruction, Operand, instruction_table
 
 HERE = Path(__file__).parent
@@ -33,13 +34,13 @@ RECORD = np.dtype(
 )
 RESULT = np.dtype([*((name, RECORD[name]) for name in RECORD.names or ()), ("status", "<u4")])
 
-_KINDS = {"q": "q", "x_pie": "p", "x_any": "x", "simm": "s", "uimm": "u", "pcrel": "l"}
+_KINDS = {"q": "q", "x_pie": "p", "x_any": "x", "simm": "s", "uimm": "u", "pcrel": "l", "sat": "t", "rm": "m"}
 
 
 def _field_row(operand: Operand) -> str:
     pieces = ", ".join(f"{{{b.value_low}, {b.count}, {b.word_low}}}" for b in operand.bits)
     return (
-        f"{{\"{operand.field}\", '{_KINDS[operand.kind]}', {operand.shift}, {operand.maximum}, "
+        f"{{\"{operand.field}\", '{_KINDS[operand.kind]}', {operand.shift}, {operand.names_a_lane[-1]}, "
         f"{len(operand.bits)}, {{{pieces}}}}}"
     )
 
@@ -61,9 +62,10 @@ def host_c_compiler() -> list[str]:
 
 
 def build_reference(directory: Path) -> Path:
-    """Build ``pie_reference`` in a directory and return the program."""
-    table = "\n".join(map(_table_row, instruction_table().values()))
-    (directory / "pie_reference_table.inc").write_text(table + "\n")
+    """Build ``pie_reference`` in a directory and return the program (``pie_reference LEVEL IN OUT``)."""
+    for level in Level:
+        table = "\n".join(map(_table_row, instruction_table(level).values()))
+        (directory / f"pie_reference_table_{level.value}.inc").write_text(table + "\n")
     program = directory / "pie_reference"
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{directory}", f"-I{HERE}"]
     sources = [str(HERE / name) for name in SOURCES]

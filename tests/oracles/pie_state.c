@@ -30,6 +30,10 @@ int64_t saturate(int64_t value, Lane lane) {
   return value > highest ? highest : value;
 }
 
+int64_t fit(int64_t value, Lane lane, int saturates) {
+  return saturates ? saturate(value, lane) : extend((uint64_t)value, lane);
+}
+
 int64_t add_saturate_s64(int64_t acc, int64_t product) {
   if (product > 0 && acc > INT64_MAX - product) return INT64_MAX;
   if (product < 0 && acc < INT64_MIN - product) return INT64_MIN;
@@ -104,7 +108,9 @@ uint64_t round_shift_unsigned(uint64_t value, uint32_t shift, unsigned mode) {
   return quotient + (uint64_t)rounds_up(mode, positive, inexact, against_half, (int)(quotient & 1));
 }
 
-unsigned rounding_mode(const State* s) { return (s->cfg >> 4) & 15u; }
+unsigned rounding_mode(const State* s, const Operands* o) {
+  return o->rounding == 7 ? (s->cfg >> 4) & 15u : o->rounding;
+}
 int loads_may_be_misaligned(const State* s) { return (s->cfg >> 1) & 1; }
 int stores_may_be_misaligned(const State* s) { return s->cfg & 1; }
 

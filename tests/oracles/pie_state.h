@@ -36,6 +36,8 @@ typedef struct {
   int rs1, rs2, rd;
   int32_t immediate;  /* simm */
   uint32_t select[3]; /* uimm operands in assembly order */
+  int saturates;      /* 1: clamp what does not fit; 0 (trunc): keep the low bits */
+  unsigned rounding;  /* 0..6 a mode of its own; 7 (dyn): that of CFG.vxrm */
 } Operands;
 
 /* Lanes of a little-endian register or memory image, sign- or zero-extended to 64 bits. */
@@ -44,6 +46,9 @@ void set_lane(uint8_t* bytes, unsigned index, unsigned bits, uint64_t value);
 
 /* Low bits of a value, sign- or zero-extended. */
 int64_t extend(uint64_t value, Lane lane);
+
+/* What a lane of at most 40 bits keeps: clamped to its range, or the low bits of the value. */
+int64_t fit(int64_t value, Lane lane, int saturates);
 
 /* Clamp to the range of a lane of at most 32 bits. */
 int64_t saturate(int64_t value, Lane lane);
@@ -57,7 +62,7 @@ int64_t round_shift_signed(int64_t value, uint32_t shift, unsigned mode);
 uint64_t round_shift_unsigned(uint64_t value, uint32_t shift, unsigned mode);
 
 /* CFG fields. */
-unsigned rounding_mode(const State* s);
+unsigned rounding_mode(const State* s, const Operands* o);
 int loads_may_be_misaligned(const State* s);
 int stores_may_be_misaligned(const State* s);
 

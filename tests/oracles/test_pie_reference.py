@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pie_reference_build import MEMORY_BASE, blank_record, build_reference, run_steps
 
+from espgen.target.espv import ROUNDING, Level
 from espgen.target.isa import REGISTER_NUMBERS, assemble_text
 
 Step = Callable[..., Any]
@@ -34,11 +35,12 @@ def step(reference: Path, tmp_path: Path) -> Step:
         qacc: tuple[str, Sequence[int]] | None = None,
         mem: Sequence[int] | None = None,
         mode: int = 0,
+        level: Level = Level.V21,
         **fields: int,
     ) -> Any:
         records = blank_record().copy()
         record = records[0]
-        record["word"] = assemble_text(text)
+        record["word"] = assemble_text(text, level)
         record["cfg"] = mode << 4
         for name, value in (x or {}).items():
             record["x"][REGISTER_NUMBERS[name]] = value & 0xFFFFFFFF
@@ -50,7 +52,7 @@ def step(reference: Path, tmp_path: Path) -> Step:
             record["mem"][: len(mem)] = mem
         for name, value in fields.items():
             record[name] = value
-        return run_steps([str(reference)], records, tmp_path)[0]
+        return run_steps([str(reference), str(level.value)], records, tmp_path)[0]
 
     return run
 
@@ -242,10 +244,15 @@ def test_quarters_of_qacc(step: Step) -> None:
         assert np.flatnonzero(loaded["qacc"]).tolist() == list(range(16 * quarter, 16 * quarter + 16))
 
 
-def test_vmul_keeps_the_low_part_after_the_shift(step: Step) -> None:
+def test_vmul_saturates_after_the_shift(step: Step) -> None:
     q = {1: (S8, [100, -100, 3]), 2: (S8, [100, 100, -1])}
     result = step("esp.vmul.s8 q0, q1, q2", q=q, sar=1, mode=6)
-    assert lanes(result["q"][0], S8)[:3] == [-120, 120, -2]  # 5000 and -5000 mod 256; -1.5 to even
+    assert lanes(result["q"][0], S8)[:3] == [127, -128, -2]  # 5000 and -5000 do not fit; -1.5 to even
+    low = step("esp.vmul.s8 q0, q1, q2, trunc, rne", q=q, sar=1, level=Level.V22)
+    assert lanes(low["q"][0], S8)[:3] == [-120, 120, -2]  # 5000 and -5000 mod 256
+    q200 = {1: (S16, [200, -200]), 2: (S16, [200])}  # measured on silicon before revision 3
+    assert lanes(step("esp.vmul.s16 q0, q1, q2", q=q200)["q"][0], S16)[:2] == [32767, -32768]
+    assert lanes(step("esp.vmul.u8 q0, q1, q1", q={1: (U8, [16])})["q"][0], U8)[0] == 255
     wide = step("esp.vmul.s16.s8xs8 q3, q4, q1, q2", q=q, sar=0)
     assert lanes(wide["q"][3], S16)[:3] == [10000, -10000, -3]
     assert lanes(wide["q"][4], S16)[:2] == [-3, 10000]  # lanes 8 and 9 of the repeating triple
@@ -295,11 +302,11 @@ def test_layout_changes(step: Step) -> None:
     assert lanes(doubled["q"][3], U8)[:4] == [8, 9, 8, 9]
 
 
-def test_indexed_words_move_the_pointer_first(step: Step) -> None:
+def test_indexed_words_keep_the_pointer(step: Step) -> None:
     q = {1: (U16, [0, 0, 0, 5]), 0: (U32, [1, 2, 3, 4])}
     loaded = step("esp.ldxq.32 q0, q1, a0, 2, 3", x={"a0": M + 4}, q=q, mem=range(64))
     assert lanes(loaded["q"][0], U32) == [1, 2, 0x1B1A1918, 4]
-    assert x_of(loaded, "a0") == M + 24
+    assert x_of(loaded, "a0") == M + 4
     stored = step("esp.stxq.32 q0, q1, a0, 3, 3", x={"a0": M + 4}, q=q)
     assert np.flatnonzero(stored["mem"]).tolist() == [24]
 
@@ -341,3 +348,91 @@ def test_xacc_in_memory(step: Step) -> None:
 )
 def test_it_stops_where_semantics_or_memory_are_missing(step: Step, text: str) -> None:
     assert step(text)["status"] == 1
+
+
+V22 = Level.V22
+
+
+@pytest.mark.parametrize(
+    ("mode", "results"),  # of -7/4, -6/4, -5/4, 5/4, 6/4, 7/4
+    [
+        ("rdn", [-2, -2, -2, 1, 1, 1]),
+        ("rup", [-1, -1, -1, 2, 2, 2]),
+        ("raz", [-2, -2, -2, 2, 2, 2]),
+        ("rtz", [-1, -1, -1, 1, 1, 1]),
+        ("rhaz", [-2, -2, -1, 1, 2, 2]),
+        ("rhtz", [-2, -1, -1, 1, 1, 2]),
+        ("rne", [-2, -2, -1, 1, 2, 2]),
+    ],
+)
+def test_a_named_rounding_mode_goes_before_that_of_cfg(mode: str, results: list[int], step: Step) -> None:
+    values = [-7, -6, -5, 5, 6, 7, 0, 0]
+    for other in (0, 1, 6):
+        named = step(f"esp.srcmb.s16.qacc q0, a0, sat, {mode}", x={"a0": 2}, qacc=(S64, values), mode=other, level=V22)
+        assert lanes(named["q"][0], S16)[:6] == results
+    by_cfg = step("esp.srcmb.s16.qacc q0, a0", x={"a0": 2}, qacc=(S64, values), mode=ROUNDING[mode], level=V22)
+    assert lanes(by_cfg["q"][0], S16)[:6] == results
+    q = {1: (S16, values), 2: (S16, [1])}
+    assert lanes(step(f"esp.vmul.s16 q0, q1, q2, sat, {mode}", q=q, sar=2, level=V22)["q"][0], S16)[:6] == results
+
+
+def test_trunc_wraps(step: Step) -> None:
+    q = {1: (S8, [127, -128]), 2: (S8, [1, -1])}
+    for text, kept, wrapped in (
+        ("esp.vadd.s8 q0, q1, q2", [127, -128], [-128, 127]),
+        ("esp.vsub.s8 q0, q2, q1", [-126, 127], [-126, 127]),
+        ("esp.vsadds.s8 q0, q1, a0", [127, -127], [-128, -127]),
+    ):
+        x = {"a0": 1}
+        assert lanes(step(text, q=q, x=x, level=V22)["q"][0], S8)[:2] == kept
+        assert lanes(step(f"{text}, sat", q=q, x=x, level=V22)["q"][0], S8)[:2] == kept
+        assert lanes(step(f"{text}, trunc", q=q, x=x, level=V22)["q"][0], S8)[:2] == wrapped
+
+
+def test_trunc_wraps_accumulators(step: Step) -> None:
+    q = {1: (S8, [127]), 2: (S8, [127, -127])}
+    full = (S32, [2**31 - 1, -(2**31)])
+    wrapped = step("esp.vmulas.s8.qacc q1, q2, trunc", q=q, qacc=full, level=V22)
+    assert lanes(wrapped["qacc"], S32)[:2] == [2**31 - 1 + 127 * 127 - 2**32, -(2**31) - 127 * 127 + 2**32]
+    assert lanes(step("esp.vmulas.s8.qacc q1, q2", q=q, qacc=full, level=V22)["qacc"], S32)[:2] == list(full[1])
+    unsigned = step("esp.vmulas.u16.qacc q1, q1, trunc", q={1: (U16, [2])}, qacc=(U64, [2**64 - 1]), level=V22)
+    assert lanes(unsigned["qacc"], U64) == [3] * 8
+    ones = {1: (S8, [1])}
+    assert step("esp.vmulas.s8.xacc q1, q1, trunc", q=ones, xacc=2**39 - 1, level=V22)["xacc"] == 2**39 + 15
+    assert step("esp.vmulas.u8.xacc q1, q1, trunc", q=ones, xacc=2**40 - 1, level=V22)["xacc"] == 15
+    assert x_of(step("esp.srs.s.xacc a0, a1, trunc", xacc=2**38 + 5, level=V22), "a0") == 5
+    assert x_of(step("esp.srs.s.xacc a0, a1", xacc=2**38 + 5, level=V22), "a0") == 2**31 - 1
+
+
+def test_left_shifts(step: Step) -> None:
+    q = {1: (U32, [0x40000001, 0xC0000001, 0xFFFFFFFF, 1])}
+    dropped = [0x80000002, 0x80000002, 0xFFFFFFFE, 2]
+    assert lanes(step("esp.vsl.32 q0, q1", q=q, sar=1)["q"][0], U32) == dropped
+    assert lanes(step("esp.vsl.s32 q0, q1, trunc", q=q, sar=33, level=V22)["q"][0], U32) == dropped
+    assert lanes(step("esp.vsl.u32 q0, q1, trunc", q=q, sar=1, level=V22)["q"][0], U32) == dropped
+    clamped = [0x7FFFFFFF, 0x80000002, 0xFFFFFFFE, 2]
+    assert lanes(step("esp.vsl.s32 q0, q1", q=q, sar=1, level=V22)["q"][0], U32) == clamped
+    assert step("esp.vsl.32 q0, q1", q=q, sar=1, level=V22)["status"] == 1  # vsl.u32, sat: not known
+
+
+def test_right_shifts_are_known_where_they_round_down(step: Step) -> None:
+    q = {1: (S32, [-1, -7, 7, 2**31 - 1])}
+    floor = [-1, -2, 1, 2**29 - 1]
+    for mode in range(7):
+        assert lanes(step("esp.vsr.s32 q0, q1", q=q, sar=2, mode=mode)["q"][0], S32) == floor
+        assert lanes(step("esp.vsr.s32 q0, q1, rdn", q=q, sar=2, mode=mode, level=V22)["q"][0], S32) == floor
+        assert step("esp.vsr.s32 q0, q1", q=q, sar=2, mode=mode, level=V22)["status"] == (mode != 0)
+        assert step("esp.vsr.s32 q0, q1, rne", q=q, sar=2, mode=mode, level=V22)["status"] == 1
+
+
+def test_activations_saturate_as_measured(step: Step) -> None:
+    q = {0: (S8, [-100, 5]), 1: (S8, [2])}
+    assert lanes(step("esp.vprelu.s8 q2, q0, q1, a1", q=q)["q"][2], S8)[:2] == [-128, 5]
+    assert lanes(step("esp.vprelu.s8 q2, q0, q1, a1, trunc", q=q, level=V22)["q"][2], S8)[:2] == [56, 5]
+    assert lanes(step("esp.vrelu.s8 q0, a0, a1", q=q, x={"a0": 2})["q"][0], S8)[:2] == [56, 5]
+    assert lanes(step("esp.vrelu.s8 q0, a0, a1", q=q, x={"a0": 2}, level=V22)["q"][0], S8)[:2] == [-128, 5]
+
+
+def test_absolute_values_saturate(step: Step) -> None:
+    for level in Level:
+        assert lanes(step("esp.vabs.8 q0, q1", q={1: (S8, [-128, -127, 5])}, level=level)["q"][0], S8)[:3] == [127, 127, 5]

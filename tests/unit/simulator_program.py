@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from espgen.target.isa import REGISTER_NUMBERS, assemble_text
@@ -144,9 +145,11 @@ def write_elf(path: Path, words: Iterable[int]) -> Path:
     return path
 
 
-def run(directory: Path, words: Iterable[int], options: Options | None = None) -> Result:
+def run(directory: Path, words: Iterable[int], options: Options | None = None, lenient_loops: bool = True) -> Result:
+    """Run words; hardware loops may be shorter than silicon allows, unless `lenient_loops` is False."""
     elf = write_elf(directory / "program.elf", words)
-    return simulate(elf, options or Options(memory_model=False), timeout=60)
+    chosen = replace(options or Options(memory_model=False), lenient_loops=lenient_loops)
+    return simulate(elf, chosen, timeout=60)
 
 
 def cycles_per_iteration(

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
-from espgen.codegen.pie.asm import Function
+from espgen.codegen.pie.asm import Function, assembly_file
 from espgen.codegen.pie.instruction import Instruction, Label
-from espgen.codegen.pie.registers import A0, A1, A2, A6, S8, T3, Pool, Q
+from espgen.codegen.pie.loop_rules import check_text
+from espgen.codegen.pie.registers import A0, A1, A2, A6, S8, T3, F, Pool, Q
 from espgen.errors import EspgenError
+from espgen.target.espv import Levels
 from espgen.target.isa import instruction_table
 
 
@@ -73,7 +75,7 @@ def test_cycles_of_the_conformance_loops():
         for lane in range(16):
             weight = Q(1 + lane % 2)
             f("esp.vsmulas.s8.qacc.ld.incp", weight, A0, weight, Q(0), lane)
-    assert f.cycles() == 1 + 100 * 16 + 3
+    assert f.cycles() == 1 + 100 * 17 + 3
     f = _function()
     with f.loop(100, T3):
         f("esp.vld.128.ip", Q(0), A0, 16)
@@ -87,7 +89,7 @@ def test_cycles_of_the_conformance_loops():
             f(f"esp.ld.qacc.{part}.128.ip", A0, 16)
         f("esp.srcmb.s8.qacc", Q(0), A1, 1)
         f("esp.vst.128.ip", Q(0), A2, 0)
-    assert f.cycles() == 1 + 100 * 7 + 3
+    assert f.cycles() == 1 + 100 * 8 + 3
     f = _function()
     with f.repeat("rows", A1):
         f("lw", A2, 0, A0)
@@ -154,3 +156,130 @@ def test_pool_hands_out_each_register_once_and_ends():
     assert all(register.reachable for register in taken)
     with pytest.raises(EspgenError, match="16 PIE-reachable"):
         pool.take()
+
+
+def _loop_body(f):
+    lines = [line.split("//")[0].strip() for line in f.text().splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("esp.lp.setup"))
+    end = next(i for i, line in enumerate(lines) if line.endswith("_end:"))
+    return [*lines[start + 1 : end], lines[end + 1]]
+
+
+def test_an_integer_instruction_that_the_body_needs_goes_last():
+    f = _function()
+    with f.loop(9, T3):
+        f("esp.vld.128.ip", Q(0), A0, 16)
+        f("addi", A1, A1, 4, note="kept")
+        f("esp.vadd.s8", Q(1), Q(1), Q(0))
+        f.comment("a remark")
+        f("esp.vst.128.ip", Q(2), A2, 16)
+    assert _loop_body(f)[-1] == "addi a1, a1, 4"
+    assert len([line for line in _loop_body(f) if line]) == 4
+    assert f.cycles() == 1 + 9 * 5 + 3  # the load is used at once now: as dear as a nop, and shorter
+
+
+def test_nothing_moves_past_what_depends_on_it():
+    for mnemonic, operands in (
+        ("esp.vst.128.ip", (Q(2), A1, 16)),  # uses and changes what addi computes
+        ("sw", (A1, 0, A0)),
+        ("mv", (A1, A0)),
+    ):
+        f = _function()
+        with f.loop(9, T3):
+            f("addi", A1, A1, 4)
+            f(mnemonic, *operands)
+            for _ in range(3):
+                f("esp.vadd.s8", Q(1), Q(1), Q(0))
+        body = _loop_body(f)
+        assert body[0] == "addi a1, a1, 4"
+        assert body[-1] in ("nop", "mv a1, a0")
+        assert ("nop" in body) == (mnemonic != "mv")
+
+
+def test_equal_instructions_are_told_apart_when_one_moves():
+    f = _function()
+    with f.loop(9, T3):
+        f("addi", A1, A1, 4)
+        f("esp.vst.128.ip", Q(2), A1, 0)
+        f("addi", A1, A1, 4)
+        f("esp.vadd.s8", Q(1), Q(1), Q(0))
+    assert [line.split()[0] for line in _loop_body(f)] == ["addi", "esp.vst.128.ip", "esp.vadd.s8", "addi"]
+
+
+def test_loads_stores_and_floats():
+    f = _function()
+    with f.loop(9, T3):
+        for _ in range(4):
+            f("esp.vadd.s8", Q(1), Q(1), Q(0))
+        f("lw", A1, 0, A0)
+    assert _loop_body(f)[-1] == "lw a1, 0(a0)"  # an integer instruction where it stands
+    f = _function()
+    with f.loop(9, T3):
+        for _ in range(4):
+            f("fadd.s", F(1), F(1), F(0))
+    assert _loop_body(f)[-1] == "nop"
+
+
+def test_what_means_something_else_on_the_other_chip_is_not_emitted():
+    for mnemonic, operands in (("esp.vsl.32", (Q(0), Q(1))), ("esp.vsr.s32", (Q(0), Q(1))), ("esp.vrelu.s8", (Q(0), A0, A1))):
+        with pytest.raises(EspgenError, match="not mean the same on both chips"):
+            _function()(mnemonic, *operands)
+    f = _function()
+    f("espgen.vsl.s32", Q(0), Q(1))
+    assert "espgen.vsl.s32 q0, q1" in f.text()
+
+
+def test_revision_3_alone_names_its_rounding():
+    f = _function()
+    f("esp.srcmb.s8.qacc", Q(0), A1, 1, note="narrow")
+    f("esp.srcmb.s16.q.qacc", Q(0), Q(1), 0)
+    f("esp.vmul.s16.ld.incp", Q(1), A0, Q(2), Q(3), Q(4))
+    f("esp.vadd.s32", Q(1), Q(1), Q(0))
+    for levels in (Levels.BOTH, Levels.V21):
+        assert f.text() in assembly_file([f.text()], levels)
+    lines = [" ".join(line.split()) for line in assembly_file([f.text()], Levels.V22).splitlines()]
+    assert "esp.srcmb.s8.qacc q0, a1, sat, rne // narrow" in lines
+    assert "esp.srcmb.s16.q.qacc q0, q1, trunc, rne" in lines
+    assert "esp.vmul.s16.ld.incp q1, a0, q2, q3, q4, sat, rne" in lines
+    assert "esp.vadd.s32 q1, q1, q0" in lines
+
+
+GOOD_LOOP = """.option norvc
+    esp.lp.setup 0, a0, 1f
+    addi a1, a1, 1
+    esp.vld.128.ip q0, a0, 16  # a comment
+    esp.vst.128.ip q0, a2, 16
+1:  addi a3, a3, 1
+"""
+
+
+def test_a_legal_loop_in_text():
+    assert check_text(GOOD_LOOP) == 1
+    assert check_text(GOOD_LOOP * 2) == 2
+    assert check_text("    ret\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((".option norvc", ".option rvc"), "norvc"),
+        (("addi a3, a3, 1", "esp.vadd.s8 q1, q1, q0"), "esp.vadd.s8 ends it"),
+        (("addi a3, a3, 1", "fadd.s fa0, fa0, fa1"), "fadd.s ends it"),
+        (("addi a3, a3, 1", "bnez a3, 1b"), "bnez ends it"),
+        (("addi a3, a3, 1", "esp.addx2 a3, a3, a4"), "esp.addx2 ends it"),
+        (("addi a3, a3, 1", ""), "label"),
+        (("    addi a1, a1, 1\n", ""), "this one has 3"),
+        (("1:  addi", "2:  addi"), "is missing"),
+        (("    esp.lp.setup 0, a0, 1f", "    .byte 1\n    esp.lp.setup 0, a0, 1f"), "norvc"),
+        (("esp.lp.setup 0, a0, 1f", "esp.lp.starti 0, 1f"), "setup"),
+    ],
+)
+def test_a_loop_in_text_that_breaks_a_rule(change, message):
+    assert change[0] in GOOD_LOOP
+    with pytest.raises(EspgenError, match=message):
+        check_text(GOOD_LOOP.replace(*change))
+
+
+def test_an_assembly_file_is_checked():
+    with pytest.raises(EspgenError, match="ends it"):
+        assembly_file([GOOD_LOOP.replace("addi a3, a3, 1", "esp.zero.qacc")])

@@ -1,20 +1,22 @@
 """An assembly function under construction: a tree of instructions and loops, its text and its cycles.
 
-Checks what the assembler cannot: registers PIE can reach and immediates (instruction.py), hardware-loop rules, saved
-registers. Cycles follow the core model: one per instruction, one for a value used right after its load, two for a
-taken branch, none for a hardware loop's back edge.
+Checks what the assembler cannot: registers PIE can reach and immediates (instruction.py), hardware-loop rules
+(loop_rules.py), saved registers. Cycles follow the core model: one per instruction, one for a value used right after its
+load, two for a taken branch, none for a hardware loop's back edge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from espgen.codegen.pie.instruction import Instruction, Label, Operand, load_immediate
+from espgen.codegen.pie.instruction import Instruction, Label, Operand, check_portable, load_immediate, written_for
+from espgen.codegen.pie.loop_rules import check_body, check_text, end_legally
 from espgen.codegen.pie.registers import RA, SP, X
 from espgen.errors import EspgenError
-from espgen.target.pie_macros import MACRO_FILE_NAME
+from espgen.target.espv import Levels
+from espgen.target.pie_macros import SWITCH_FILE_NAME
 
 ROUND_HALF_EVEN = 6 << 4
 """CFG.vxrm for rounding to nearest, ties to even."""
@@ -22,7 +24,6 @@ MISALIGNED_LOADS = 1 << 1
 MISALIGNED_STORES = 1 << 0
 
 TAKEN_BRANCH_CYCLES = 2
-_LEAST_LOOP_BODY = 4
 _SETUPI_REACH, _SETUPI_COUNT, _SETUP_REACH = 1022, 4095, 8190
 _BRANCH_REACH = 4000
 
@@ -136,7 +137,9 @@ class Function:
         if mnemonic == "li" and isinstance(operands[0], X) and isinstance(operands[1], int):
             self._open[-1] += load_immediate(operands[0], operands[1], note)
             return
-        self._open[-1].append(Instruction(mnemonic, operands, note, extra))
+        instruction = Instruction(mnemonic, operands, note, extra)
+        check_portable(instruction)
+        self._open[-1].append(instruction)
 
     def comment(self, text: str) -> None:
         """Append a comment line."""
@@ -211,11 +214,13 @@ class Function:
 
     def _finish_hardware(self, loop: Loop) -> None:
         body = list(_instructions(loop.body))
-        if any(instruction.is_branch or ".lp." in instruction.mnemonic for instruction in body):
-            raise EspgenError("kernel generator: a hardware loop's body holds a branch")
-        while len(body) < _LEAST_LOOP_BODY:
-            loop.body.append(Instruction("nop", (), "a hardware loop has four instructions or more"))
-            body.append(Instruction("nop"))
+        settled = end_legally(body, _round_cycles)
+        added = settled[len(body) :]
+        if settled[-1] is not body[-1] and not added:  # comments stay where they are
+            loop.body[:] = [item for item in loop.body if item is not settled[-1]]
+            added = settled[-1:]
+        loop.body += added
+        check_body(settled)
         if _words(loop.body) * 4 > _SETUP_REACH:
             raise EspgenError(f"kernel generator: loop body of {_words(loop.body) * 4} bytes is too long")
 
@@ -328,6 +333,12 @@ def _step(instruction: Instruction, state: _Ready) -> tuple[float, _Ready]:
     return cycles, _Ready(instruction.loads, instruction.loads_qacc)
 
 
+def _round_cycles(body: Sequence[Instruction]) -> float:
+    """Cycles of one round of a hardware loop in steady state."""
+    _, state = _count(list(body), _Ready(), {})
+    return _count(list(body), state, {})[0]
+
+
 def _count_loop(loop: Loop, state: _Ready, trips: Mapping[str, int]) -> tuple[float, _Ready]:
     count = trips[loop.trips] if isinstance(loop.trips, str) else loop.trips
     before, state = _count(list(_setup(loop)), state, trips)
@@ -341,14 +352,22 @@ def _count_loop(loop: Loop, state: _Ready, trips: Mapping[str, int]) -> tuple[fl
     return total, state
 
 
-def assembly_file(functions: list[str], banner: str = "PIE kernels made by espgen") -> str:
-    """A complete `.S` file (needs the C preprocessor) holding the functions' texts."""
+def assembly_file(
+    functions: list[str], levels: Levels = Levels.BOTH, banner: str = "PIE kernels made by espgen"
+) -> str:
+    """A complete `.S` file (needs the C preprocessor) holding the functions' texts, written for these levels.
+
+    Raises EspgenError where a hardware loop breaks a rule.
+    """
     head = [
         f"// {banner}",
-        f'#include "{MACRO_FILE_NAME}"',
+        f'#include "{SWITCH_FILE_NAME}"',
         ".option norvc",
         ".option norelax",
         ".text",
         "",
     ]
-    return "\n".join([*head, *functions])
+    body = [written_for(line, levels) for text in functions for line in text.split("\n")]
+    whole = "\n".join([*head, *body])
+    check_text(whole)
+    return whole

@@ -334,8 +334,8 @@ class ScaleEpilogue:
             f("esp.vsat.s32", first, first, self._scalars["least"], self._scalars["most"])
             f("esp.vsat.s32", second, second, self._scalars["least"], self._scalars["most"])
         if self.scale.split > 0:
-            f("esp.vsl.32", first, first)
-            f("esp.vsl.32", second, second)
+            f("espgen.vsl.s32", first, first)
+            f("espgen.vsl.s32", second, second)
         f("esp.vunzip.16", first, second)
 
     def _finish(self, f: Function, value: Q) -> list[Callable[[], None]]:

@@ -1,4 +1,7 @@
-"""One checked assembly instruction: operands, registers read and written, latencies of the core model."""
+"""One checked assembly instruction: operands, registers read and written, latencies of the core model.
+
+What the vector unit's instructions are comes from the records of :mod:`espgen.target.isa`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from types import MappingProxyType
 
 from espgen.codegen.pie.registers import F, Q, X
 from espgen.errors import EspgenError
+from espgen.target.espv import Level, Levels
+from espgen.target.isa import PORTABLE_FORMS, changed_meanings, instruction_table
 from espgen.target.isa import Instruction as TableEntry
-from espgen.target.isa import instruction_table
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ SCALAR: Mapping[str, str] = MappingProxyType(
 _ROUNDING = ("fadd.s", "fmul.s", "fdiv.s", "fcvt.s.w")
 """Instructions that name their rounding mode: to nearest, ties to even, whatever the caller's is."""
 _LOADS = ("lw", "lh", "lhu", "lb", "lbu")
+_STORES = ("sw", "sh", "sb")
 _BRANCHES = (*(name for name, form in SCALAR.items() if form.endswith("l")), "ret")
 _IMMEDIATE_RANGES = {"i": (-2048, 2047), "h": (0, 31), "U": (0, 2**20 - 1)}
 
@@ -100,12 +105,27 @@ class Instruction:
     @property
     def loads_qacc(self) -> bool:
         """Whether the next reader of QACC other than a multiply-accumulate waits (one cycle)."""
-        return self.mnemonic.startswith(("esp.ld.qacc", "esp.ldqa"))
+        return self._latency == "qacc_load"
 
     @property
     def takes_qacc(self) -> bool:
         """Whether it reads QACC and is no multiply-accumulate."""
-        return self.mnemonic.startswith(("esp.srcmb", "esp.st.qacc"))
+        return self._latency == "qacc_read"
+
+    @property
+    def may_end_loop(self) -> bool:
+        """Whether a hardware loop may end with it: an integer instruction that does not jump."""
+        return may_end_loop(self.mnemonic)
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether it only computes with integer registers, so that order is a matter of registers alone."""
+        return self.may_end_loop and self.mnemonic not in (*_LOADS, *_STORES)
+
+    @property
+    def _latency(self) -> str:
+        entry = None if self.mnemonic in SCALAR else record(self.mnemonic)
+        return entry.latency if entry else "plain"
 
     def __str__(self) -> str:
         shown = [str(operand) for operand in self.operands]
@@ -114,6 +134,22 @@ class Instruction:
         if self.mnemonic in _ROUNDING:
             shown.append("rne")
         return f"{self.mnemonic} {', '.join(shown)}".rstrip()
+
+
+def may_end_loop(mnemonic: str) -> bool:
+    """Whether a hardware loop may end with the instruction: no jump, nothing that the vector or float unit executes."""
+    form = SCALAR.get(mnemonic)
+    if form is None:
+        entry = record(mnemonic)
+        return entry is not None and entry.loop_end
+    return mnemonic not in _BRANCHES and not set(form) & set("Ff")
+
+
+def check_portable(instruction: Instruction) -> None:
+    """Raise EspgenError for an instruction whose text means, or may mean, something else on the other chip."""
+    reason = changed_meanings().get(instruction.mnemonic)
+    if reason is not None:
+        raise _fail(instruction, f"does not mean the same on both chips: {reason}")
 
 
 def load_immediate(register: X, value: int, note: str = "") -> tuple[Instruction, ...]:
@@ -147,8 +183,37 @@ def _check_scalar(instruction: Instruction) -> None:
                 raise _fail(instruction, f"immediate {operand} is not in {low}..{high}")
 
 
+def record(mnemonic: str) -> TableEntry | None:
+    """The table's record of a PIE or loop instruction, or of what a form of our own stands for; None where it is neither."""
+    form = PORTABLE_FORMS.get(mnemonic)
+    return instruction_table(Level.V21).get(form.v21 if form else mnemonic)
+
+
+def written_for(line: str, levels: Levels) -> str:
+    """One line of assembly as it is written for these levels.
+
+    For revision 3 alone, saturation and `rne` are written out where the instruction rounds, so that its result no longer
+    depends on CFG, which no operating system keeps; text for both levels has no operand that only one of them knows.
+    """
+    if levels is not Levels.V22:
+        return line
+    code, separator, note = line.partition("//")
+    mnemonic, _, operands = code.strip().partition(" ")
+    entry = instruction_table(Level.V22).get(mnemonic)
+    if entry is None or all(operand.kind != "rm" for operand in entry.optional):
+        return line
+    given = [text.strip() for text in operands.split(",")]
+    shown = [*given[: len(entry.required)]]
+    if entry.optional[0].kind == "sat":
+        saturates = given[len(entry.required)] if len(given) > len(entry.required) else "1"
+        shown.append("sat" if saturates == "1" else "trunc")
+    indent = code[: len(code) - len(code.lstrip())]
+    text = f"{indent}{mnemonic} {', '.join([*shown, 'rne'])}"
+    return f"{text:<55} //{note}" if separator else text
+
+
 def _check_pie(instruction: Instruction) -> None:
-    entry = instruction_table().get(instruction.mnemonic)
+    entry = record(instruction.mnemonic)
     if entry is None:
         raise _fail(instruction, "is not in the instruction table")
     if not entry.verified:
@@ -172,51 +237,19 @@ def _check_pie(instruction: Instruction) -> None:
         ):
             expected = f"{field.minimum}..{field.maximum} step {field.step}"
             raise _fail(instruction, f"{field.field}: immediate {operand} is not in {expected}")
+        elif field.lanes and operand not in field.names_a_lane:
+            raise _fail(instruction, f"{field.field}: the register has no lane {operand}")
 
 
-# Fields that are results, by operand list: the table's field names alone do not tell (`qu` is stored or loaded,
-# `qv` added into or the upper half of a product).
-_RESULTS: Mapping[tuple[str, ...], tuple[str, ...]] = MappingProxyType(
-    {
-        ("qx", "qy"): (),
-        ("qv", "qy"): ("qv",),
-        ("qv", "qx", "qy"): ("qv",),
-        ("qv", "qx", "rs1"): ("qv",),
-        ("qz", "qv", "qx", "qy"): ("qz", "qv"),
-        ("qz", "qv", "qw"): ("qz", "qv"),
-        ("qu", "qy"): ("qu",),
-        ("qu", "qw", "sel2_3"): ("qu",),
-        ("qu", "rs1", "sel2_4"): ("qu",),
-        ("qu", "rs1", "qv", "qx", "qy"): ("qv",),
-    }
-)
+_ROLES = {"r": (True, False, False), "w": (False, True, False), "l": (False, True, True), "b": (True, True, False)}
 
 
 @lru_cache(maxsize=1024)
 def _roles(mnemonic: str) -> tuple[tuple[bool, bool, bool], ...]:
     """(read, written, loaded) of every operand of a PIE instruction."""
-    entry: TableEntry = instruction_table()[mnemonic]
-    names = tuple(operand.field for operand in entry.operands)
-    results = set(_RESULTS.get(names, tuple(name for name in names if name in ("qz", "rd", "frd"))))
-    parts = mnemonic.split(".")
-    loading = any(part in ("ld", "ldbc", "vld", "vldbc", "vldext", "vldhbc", "ldxq") for part in parts)
-    loaded = {"qu"} if loading else set()
-    if "vldext" in parts or "vldhbc" in parts:
-        loaded.add("qz")
-    both = set()
-    if parts[1] in ("vzip", "vunzip", "slci", "srci", "slcxxp", "srcxxp"):
-        both = {"qx", "qy", "qw"}
-    elif (parts[1] == "movi" and parts[-1] == "q") or parts[1] == "vrelu":
-        both = {"qy"}
-    elif mnemonic.startswith(("esp.src.q.qup", "esp.src.q.ld")):
-        both = {"qw"}
-    post_modified = any(part in ("ip", "xp", "incp") for part in parts)
-    roles = []
-    for name in names:
-        written = name in results or name in loaded or name in both or (post_modified and name == "rs1")
-        read = name in both or not (name in results or name in loaded)
-        roles.append((read, written, name in loaded))
-    return tuple(roles)
+    entry = record(mnemonic)
+    assert entry is not None
+    return tuple(_ROLES.get(letter, (False, False, False)) for letter in entry.roles)
 
 
 @lru_cache(maxsize=8192)

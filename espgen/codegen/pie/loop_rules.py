@@ -1,0 +1,119 @@
+"""What silicon asks of a hardware loop, and how a body is made to meet it.
+
+A loop that breaks a rule works until an interrupt arrives at its end: then the counter is corrupted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from espgen.codegen.pie.instruction import Instruction, may_end_loop
+from espgen.errors import EspgenError
+
+LEAST_BODY = 4
+"""32-bit instructions of the shortest body."""
+
+RULES = (
+    "its first and last instruction lie at multiples of four bytes",
+    f"it has {LEAST_BODY} 32-bit instructions or more",
+    "its last instruction is no coprocessor instruction (vector or float)",
+)
+
+_LABEL = re.compile(r"([.\w$]+):\s*")
+_SETUP = re.compile(r"esp\.lp\.setupi?\s+[01]\s*,[^,]+,\s*([.\w$]+)")
+_LOOP = "esp.lp."
+
+
+def end_legally(body: Sequence[Instruction], cycles: Callable[[Sequence[Instruction]], float]) -> list[Instruction]:
+    """Return the body with four instructions or more and an end that the rules allow, at the least cost.
+
+    An integer instruction that the body needs anyway goes last where nothing behind it depends on it and it costs no
+    more there than a `nop` would; `cycles` gives the cost of one round.
+    """
+    padded = list(body)
+    while len(padded) < LEAST_BODY:
+        padded.append(Instruction("nop", (), "a hardware loop has four instructions or more"))
+    if padded[-1].may_end_loop:
+        return padded
+    choices = [[*padded[:i], *padded[i + 1 :], padded[i]] for i in reversed(range(len(padded))) if _can_go_last(padded, i)]
+    choices.append([*padded, Instruction("nop", (), "no coprocessor instruction may end a loop")])
+    return min(choices, key=cycles)
+
+
+def _can_go_last(body: Sequence[Instruction], index: int) -> bool:
+    moved, behind = body[index], body[index + 1 :]
+    if not moved.is_movable:
+        return False
+    return not any(moved.writes & (other.reads | other.writes) or moved.reads & other.writes for other in behind)
+
+
+def check_body(body: Sequence[Instruction]) -> None:
+    """Raise EspgenError where a hardware loop's body breaks a rule that its text does not show."""
+    if any(instruction.is_branch or instruction.mnemonic.startswith(_LOOP) for instruction in body):
+        raise EspgenError("kernel generator: a hardware loop's body holds a branch")
+    if len(body) < LEAST_BODY:
+        raise EspgenError(f"kernel generator: a hardware loop's body of {len(body)} instructions is too short")
+    if not body[-1].may_end_loop:
+        raise EspgenError(f"kernel generator: {body[-1].mnemonic} ends a hardware loop: {RULES[2]}")
+
+
+def check_text(text: str) -> int:
+    """Check every hardware loop of an assembly file by its text; returns how many there are.
+
+    Knows the forms that the generator and people write: `esp.lp.setup` or `setupi` with a label on the last instruction,
+    one instruction per line, `.option norvc` before (so that all of them have four bytes).
+
+    Raises EspgenError that names the loop and the rule.
+    """
+    wide, aligned = False, True
+    open_loops: dict[str, list[str]] = {}
+    ending: list[str] = []
+    found = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        code = re.sub(r"//.*|/\*.*?\*/|#.*", "", line).strip()
+        if code.startswith((".option norvc", ".option rvc")):
+            wide = code == ".option norvc"
+        if code.startswith((".balign", ".align", ".p2align", ".text", ".section")):
+            aligned = True
+        elif re.match(r"\.(2byte|half|short|byte|string|ascii)", code):
+            aligned = False
+        while label := _LABEL.match(code):
+            ending.append(label.group(1))
+            code = code[label.end() :]
+        if not code:
+            continue
+        if code.startswith("."):
+            if any(name in open_loops for name in ending):
+                raise _broken(number, "its end label stands on no instruction")
+            ending = []
+            continue
+        for body in open_loops.values():
+            body.append(code)
+        for name in ending:
+            if name in open_loops:
+                _check_lines(number, open_loops.pop(name))
+        ending = []
+        setup = _SETUP.match(code)
+        if setup:
+            if not wide or not aligned:
+                raise _broken(number, f"{RULES[0]} only with .option norvc")
+            found += 1
+            open_loops[re.sub(r"^(\d+)f$", r"\1", setup.group(1))] = []
+        elif code.startswith((_LOOP + "start", _LOOP + "end", _LOOP + "count")):
+            raise _broken(number, "loops are written with esp.lp.setup or setupi, so that they can be checked")
+    if open_loops:
+        raise EspgenError(f"hardware loop: label {next(iter(open_loops))} is missing")
+    return found
+
+
+def _broken(line: int, reason: str) -> EspgenError:
+    return EspgenError(f"hardware loop: {reason}", place=f"line {line}")
+
+
+def _check_lines(number: int, body: Sequence[str]) -> None:
+    if len(body) < LEAST_BODY:
+        raise _broken(number, f"{RULES[1]}, this one has {len(body)}")
+    last = body[-1].split()[0]
+    if not may_end_loop(last):
+        raise _broken(number, f"{last} ends it: {RULES[2]}")
