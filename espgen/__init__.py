@@ -10,6 +10,11 @@ import sys
 from types import ModuleType
 from typing import Any
 
+if sys.argv[:1] == ["-m"]:  # `python -m espgen` is being found
+    from espgen.interrupts import leave_at_once
+
+    leave_at_once()
+
 VERBS = ("inspect", "compile", "verify", "profile", "doctor")
 
 __all__ = ["compile", "doctor", "inspect", "profile", "verify"]

@@ -12,7 +12,7 @@ import click
 
 from espgen.cli import commands, quantization
 from espgen.cli.exits import Interrupts, ended
-from espgen.errors import EXIT_CODES
+from espgen.errors import EXIT_CODES, INTERRUPTED
 
 _CODES = "\n".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -53,4 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     interrupts = Interrupts()
     if arguments is None:
         interrupts.watch()
-    sys.exit(ended(lambda: cli.main(given, prog_name="espgen", standalone_mode=False), given, interrupts))
+    code = ended(lambda: cli.main(given, prog_name="espgen", standalone_mode=False), given, interrupts)
+    if arguments is None and code == INTERRUPTED:
+        interrupts.leave()
+    sys.exit(code)

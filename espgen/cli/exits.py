@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import platform
@@ -11,9 +12,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -40,6 +42,17 @@ class Interrupts:
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.seen = True
         raise KeyboardInterrupt
+
+    def leave(self) -> NoReturn:
+        """End the process with INTERRUPTED.
+
+        At an ordinary exit Python kills itself with the signal where one ever met an `exec`, as imports of dataclasses have it.
+        """
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(INTERRUPTED)
 
     def ignore(self) -> None:
         """Nothing is left to be stopped."""

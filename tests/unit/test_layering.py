@@ -16,7 +16,7 @@ ROOT = Path(espgen.__file__).parent
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "resources"}),
-    frozenset({"arith", "ir", "target"}),
+    frozenset({"arith", "interrupts", "ir", "target"}),
     frozenset({"ops"}),
     frozenset({"data", "frontend", "passes", "interpret"}),
     frozenset({"quantize", "schedule"}),
