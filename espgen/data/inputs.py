@@ -54,7 +54,10 @@ def model_inputs(graph: Graph) -> dict[str, ModelInput]:
 
 def as_entries(inputs: Mapping[str, ModelInput]) -> dict[str, Any]:
     """What a component's manifest says about the inputs of the model it was made from."""
-    return {name: {"type": item.dtype.value, "channels_last": item.channels_last} for name, item in inputs.items()}
+    return {
+        name: {"type": item.dtype.value, "channels_last": item.channels_last, "grid": item.grid is not None}
+        for name, item in inputs.items()
+    }
 
 
 def component_inputs(graph: Graph, entries: object, place: str) -> dict[str, ModelInput]:
@@ -64,9 +67,11 @@ def component_inputs(graph: Graph, entries: object, place: str) -> dict[str, Mod
     for name in graph.inputs:
         value = graph.value(name)
         grid = None if value.quant is None else Grid(value.scale, value.zero_point, value.dtype)
-        entry = known.get(name, {"type": value.dtype.value if grid is None else "float32", "channels_last": False})
+        entry = known.get(name, {"type": value.dtype.value if grid is None else "float32", "channels_last": False, "grid": True})
         try:
             dtype, last = DType(entry["type"]), bool(entry["channels_last"])
+            # Integers that the model itself turns into real numbers (a Cast) have no grid of which anybody else would know.
+            grid = grid if entry["grid"] or dtype.is_float else None
         except (KeyError, TypeError, ValueError):
             hint = "compile the model again"
             raise EspgenError(f"the manifest's entry for input {name!r} makes no sense", place=place, hint=hint) from None

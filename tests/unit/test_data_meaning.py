@@ -206,6 +206,39 @@ def test_an_integer_input_gets_its_own_integers(tmp_path: Path) -> None:
         assert [row["top1"] for row in rows] == [1.0, 1.0]
 
 
+def test_an_integer_input_that_is_cast_gets_its_own_integers(tmp_path: Path) -> None:
+    """Pixels that the model itself scales: whole numbers are pixels to every command, in whatever type they come."""
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is part of the `quantize` extra")
+    weights = np.random.default_rng(0).integers(-127, 128, (12, 5)).astype(np.int8)
+    constants = {"k": np.float32(1 / 255), "s": np.float32(1 / 255), "z": np.uint8(0), "w": weights, "ws": np.float32(0.02),
+                 "wz": np.int8(0), "os": np.float32(0.1), "oz": np.int8(3)}  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT), helper.make_node("Mul", ["c", "k"], ["m"]),
+        helper.make_node("QuantizeLinear", ["m", "s", "z"], ["i"]), helper.make_node("DequantizeLinear", ["i", "s", "z"], ["r"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["v"]), helper.make_node("MatMul", ["r", "v"], ["p"]),
+        helper.make_node("QuantizeLinear", ["p", "os", "oz"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "os", "oz"], ["y"]),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.UINT8, (1, 12))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 5))],
+        [numpy_helper.from_array(np.asarray(data), name) for name, data in constants.items()],
+    )  # fmt: skip
+    model = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    codes = np.random.default_rng(1).integers(0, 256, (20, 12)).astype(np.uint8)
+    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    labels = np.array([session.run(None, {"x": row[None]})[0].argmax() for row in codes])
+    np.savez(tmp_path / "data.npz", x=codes, whole=codes.astype(np.float32), y=labels)
+    component = tmp_path / "component"
+    api.compile(model, component)
+    for name in ("x", "whole"):
+        mapping: dict[str, Any] = {"x": (name, "")}
+        assert api.verify(component, data=tmp_path / "data.npz", target="host", inputs=mapping)["accuracy"]["top1"] == 1.0
+        rows = evaluation.run(None, model, str(tmp_path / "data.npz"), inputs=mapping)["rows"]
+        assert [row["top1"] for row in rows] == [1.0, 1.0]
+
+
 def _npy(header: str, body: bytes = b"") -> bytes:
     text = header.encode() + b" " * (117 - len(header)) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
