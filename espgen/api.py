@@ -153,7 +153,7 @@ def verify(
     target  "sim": the simulator over its serial port; "host": a host library; ignored where `port` names a board
     inputs  array, layout ("NHWC", "NCHW", "") and meaning ("real", "codes", "") by input, as `--input` says
     """
-    loaded = Component.load(component)
+    loaded = Component.load_sealed(component)
     graph = component_graph(component)
     if inputs and not data:
         raise EspgenError("there is no data to map to inputs", place="--input", hint="give --data F.npz too")
@@ -170,12 +170,12 @@ def _samples(component: Component, graph: Graph, data: Path, mapping: Mapped | N
 
 def component_graph(component: Path) -> Graph:
     """The integer graph that a component was generated from. EspgenError where it is missing, damaged or another's."""
-    path = Path(component) / GRAPH
+    loaded, path = Component.load_sealed(component), Path(component) / GRAPH
     if not path.is_file():
         hint = f"compile the model again ({MANIFEST} and {GRAPH} belong together)"
         raise EspgenError("the component has no graph", place=str(path), hint=hint)
     saved = path.read_bytes()
-    if hashlib.sha256(saved).hexdigest() != Component.load(component).hash:
+    if hashlib.sha256(saved).hexdigest() != loaded.hash:
         hint = "compile the model again: nothing proves that this is the network that the component was made from"
         raise EspgenError("the component's graph is not the one that its manifest names", place=str(path), hint=hint)
     return load_graph(saved)
@@ -255,7 +255,7 @@ def profile(
     `memory.flash` is all that the component adds to the simulator's image, code included; on a board, whose image is not at
     hand, it is constants and read-only tables, as `compile` counts it.
     """
-    loaded = Component.load(component)
+    loaded = Component.load_sealed(component)
     graph = component_graph(component)
     samples = _samples(loaded, graph, data, None, 1) if data else random_dataset(graph, 1)
     sample = next(iter(samples))

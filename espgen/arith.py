@@ -146,6 +146,8 @@ def apply_weights(operands: Sequence[npt.ArrayLike], weights: Weights, zero_poin
 
 def is_power_of_two(ratio: float) -> bool:
     """Whether a ratio of float32 scales is meant to be a power of two."""
+    if not 0.0 < ratio < math.inf:
+        return False
     exponent = round(math.log2(ratio))
     return bool(abs(ratio * 2.0**-exponent - 1.0) <= POWER_OF_TWO_TOLERANCE)
 
@@ -154,8 +156,9 @@ def choose_requant(ratios: Sequence[float], bounds: Sequence[int], output_bits: 
     """The cheapest exact form for accumulators with |acc| <= bounds[c] and outputs acc * ratios[c] of `output_bits`.
 
     `Shift` where every ratio is 2^-n, n >= 0; else `Scale` for 8-bit and `WideScale` for wider outputs. Raises EspgenError
-    where a ratio is too large for its multiplier.
+    where a ratio is too large for its multiplier, or no number.
     """
+    _check_ratios(ratios, node)
     exponents = [-round(math.log2(ratio)) for ratio in ratios]
     if all(is_power_of_two(ratio) for ratio in ratios) and min(exponents) >= 0:
         uniform = set(exponents)
@@ -244,6 +247,7 @@ def choose_weights(ratios: Sequence[float], output_bits: int, *, node: str | Non
 
     15-bit multipliers for 8-bit outputs, 30-bit ones for wider; exact where all ratios are powers of two within that range.
     """
+    _check_ratios([abs(ratio) for ratio in ratios], node)
     bits = _NARROW_BITS if output_bits <= 8 else _WIDE_BITS - 1
     largest = max(abs(ratio) for ratio in ratios)
     _, amount = _normalized(largest, bits)
@@ -266,6 +270,7 @@ def _snap(ratio: float) -> float:
 
 def choose_ratio(ratio: float, count: int) -> Ratio:
     """Numerator and denominator for an average over `count` elements times the scale ratio s_x / s_y (24 bits)."""
+    _check_ratios([ratio], None)
     snapped = _snap(ratio)
     if snapped == 1.0:
         return Ratio(1, count)
@@ -288,6 +293,16 @@ def dequantize(integer: npt.ArrayLike, scale: npt.ArrayLike, zero_point: npt.Arr
     """ONNX DequantizeLinear: (integer - zero_point) * scale in float32."""
     difference = np.asarray(integer, dtype=np.int64) - np.asarray(zero_point, dtype=np.int64)
     return difference.astype(np.float32) * np.asarray(scale, dtype=np.float32)
+
+
+def _check_ratios(ratios: Sequence[float], node: str | None) -> None:
+    """Scales far apart (1e-38 and 1e38 are both float32) have a quotient of 0 or infinity."""
+    for ratio in ratios:
+        if not 0.0 < ratio < math.inf:
+            raise EspgenError(
+                f"scale ratio {ratio:.6g} is no positive number", node=node,
+                hint="the scales around this node are absurdly far apart: re-quantize the model",
+            )  # fmt: skip
 
 
 def _too_large(ratio: float, node: str | None) -> EspgenError:

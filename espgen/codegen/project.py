@@ -13,6 +13,7 @@ from espgen.codegen.component import Component, Layers, Planned
 from espgen.codegen.flash import table_bytes
 from espgen.codegen.pie.asm import assembly_file
 from espgen.codegen.render import render
+from espgen.codegen.seal import sealed
 from espgen.errors import EspgenError, environment_error
 from espgen.interpret.store import save
 from espgen.resources import MODEL_ABI, firmware_dir
@@ -126,7 +127,7 @@ def _write_files(
         ],
         **extra,
     }
-    _write(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+    _write(folder / MANIFEST, (json.dumps(sealed(manifest, folder), indent=2, sort_keys=True) + "\n").encode())
 
 
 def _write_layers(layers: Layers, folder: Path, model: str, suffix: str) -> list[str]:

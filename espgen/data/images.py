@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from espgen.errors import EspgenError, environment_error
 from espgen.ir.layout import from_layout, to_layout
 
+_LABEL = re.compile(r"-?[0-9]{1,9}")
 LIST_FILES = ("val_list.txt", "image_label.txt", "labels.txt")
 
 
@@ -112,11 +114,15 @@ def _pillow() -> Any:
 
 def _read(file: Path, size: tuple[int, int, int], resize: int) -> np.ndarray:
     channels, high, wide = size
+    pillow = _pillow()
     try:
-        with _pillow().open(file) as image:
+        with pillow.open(file) as image:
             turned = image.convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise EspgenError(f"can't read the image: {error}", place=str(file)) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        hint = "is it an image? leave it out of the list otherwise"
+        raise EspgenError(f"can't read the image: {error}", place=str(file), hint=hint) from None
     return _fit(turned, high, wide, resize)
 
 
@@ -128,12 +134,16 @@ def _entries(path: Path) -> list[tuple[Path, int | None]]:
         kinds = {".jpg", ".jpeg", ".png", ".bmp", ".ppm"}
         entries = [(file, None) for file in sorted(path.rglob("*")) if file.suffix.lower() in kinds]
     else:
-        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise EspgenError("the list is no UTF-8 text", place=str(listing), hint="write lines of: path label") from None
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             name, _, label = line.strip().rpartition(" ")
-            if not name or not label.lstrip("-").isdigit():
-                raise EspgenError(f"line {number} is not 'path label'", place=str(listing))
+            if not name or not _LABEL.fullmatch(label):
+                raise EspgenError(f"line {number} is not 'path label'", place=str(listing), hint="a label is a class index")
             entries.append((path / name.strip(), int(label)))
     if not entries:
         raise EspgenError("the folder holds no images", place=str(path), hint="list them in val_list.txt: path label")

@@ -47,12 +47,12 @@ def meant(data: Array, item: ModelInput, meaning: str, place: str) -> Meant:
         said = f"input {item.name!r}: the {data.dtype} array is taken as real values, {_range(data)}"
         choice = f" (say :codes behind its name in --input if it holds the {item.grid.dtype.value} integers)" if item.grid else ""
         notes = (said + choice,) if whole else ()
-        return Meant(data.astype(np.float32), (*notes, *_saturated(data, item)))
+        return Meant(_float32(data, place), (*notes, *_saturated(data, item)))
     if (not whole and item.grid is not None) or meaning == "real":
         if item.grid is None:
             return Meant(_held(data, item.dtype, place))
         said = f"input {item.name!r}: real values are put on the grid of the model's {item.dtype.value} input"
-        return Meant(_on_grid(data, item.grid).astype(item.dtype.numpy), (said, *_saturated(data, item)))
+        return Meant(_on_grid(_float32(data, place), item.grid).astype(item.dtype.numpy), (said, *_saturated(data, item)))
     return Meant(_held(data, item.dtype, place))
 
 
@@ -60,6 +60,14 @@ def check_numbers(data: Array, place: str) -> None:
     """EspgenError for an array of texts, objects, truth values or complex numbers."""
     if data.dtype.kind not in "iuf":
         raise EspgenError(f"the data has type {data.dtype}", place=place, hint="store numbers")
+
+
+def _float32(data: Array, place: str) -> Array:
+    with np.errstate(over="ignore"):
+        found = data.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise EspgenError("the data holds values beyond float32", place=place, hint="scale it as in training")
+    return found
 
 
 def _from_codes(data: Array, item: ModelInput, place: str) -> Meant:
@@ -81,7 +89,7 @@ def _from_codes(data: Array, item: ModelInput, place: str) -> Meant:
 
 def _of_other_sign(data: Array, dtype: DType) -> Array | None:
     """Codes of the type of the same width and other signedness, moved by half the range; None for other types."""
-    if data.dtype.kind not in "iu" or data.dtype == dtype.numpy or data.dtype.itemsize != dtype.size or dtype.size > 2:
+    if data.dtype.kind not in "iu" or data.dtype.kind == dtype.numpy.kind or data.dtype.itemsize != dtype.size or dtype.size > 2:
         return None
     half = 1 << (8 * dtype.size - 1)
     moved = data.astype(np.int64) + (half if dtype.minimum == 0 else -half)

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -30,10 +31,13 @@ UNREADABLE = (
 PLAIN = "write it with numpy.savez"
 MOST_DEFLATED = 1040
 """Bytes that one compressed byte can stand for."""
-_READERS: Mapping[tuple[int, int], Callable[[IO[bytes]], tuple[Any, Any, Any]]] = {
-    (1, 0): npy.read_array_header_1_0,
-    (2, 0): npy.read_array_header_2_0,
+LONGEST_HEADER = 10_000
+"""Bytes of a header that are read; numpy's own limit, but for what is read before it looks."""
+_READERS: Mapping[tuple[int, int], tuple[int, Callable[[IO[bytes]], tuple[Any, Any, Any]]]] = {
+    (1, 0): (2, npy.read_array_header_1_0),
+    (2, 0): (4, npy.read_array_header_2_0),
 }
+"""By version of the format: bytes of the header's length, and what reads both."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Arrays:
 def of_file(path: Path) -> Arrays:
     """The arrays of an .npz, or the one of an .npy under the name "". EspgenError for anything else."""
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
         with path.open("rb") as file:
             start = file.read(6)
         if start == npy.MAGIC_PREFIX:
@@ -95,14 +101,19 @@ def _checked_header(stream: IO[bytes], size: int) -> tuple[int, ...]:
     version = npy.read_magic(stream)
     if version not in _READERS:
         raise ValueError(f"it is of version {version}")
-    shape, _, dtype = _READERS[version](stream)
+    width, reader = _READERS[version]
+    start = stream.read(width)
+    length = int.from_bytes(start, "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"its header is {length:,} bytes long")
+    shape, _, dtype = reader(BytesIO(start + stream.read(length)))
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     claimed, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if any(extent < 0 for extent in shape) or claimed != held:
         raise ValueError(f"its header speaks of {claimed:,} bytes, it has {held:,}")
-    if claimed > _memory():
-        raise ValueError(f"its {claimed:,} bytes are more than this machine's memory")
+    if claimed > _memory() // 2:
+        raise ValueError(f"its {claimed:,} bytes are more than half of this machine's memory")
     return tuple(int(extent) for extent in shape)
 
 

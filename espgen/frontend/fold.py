@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from espgen.errors import EspgenError
@@ -27,15 +27,15 @@ def infer(importer: Importer, node: NodeProto, schema: onnx.defs.OpSchema, versi
     check_operands(kinds, node, schema, name)
     types, data = {}, {}
     for operand, kind in kinds.items():
-        types[operand] = onnx.helper.make_tensor_type_proto(element_type(kind.dtype), kind.shape)
+        types[operand] = helper.make_tensor_type_proto(element_type(kind.dtype), kind.shape)
         constant = importer.constant(operand)
         if constant is not None and constant.size <= _LARGEST_PARAMETER:
             data[operand] = numpy_helper.from_array(np.asarray(constant), operand)
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
-            schema, node, types, data, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=8
+            schema, node, types, data, opset_imports=[helper.make_opsetid("", version)], ir_version=8
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # onnx raises errors of its own, of its checker, and what its C++ throws
         raise EspgenError(
             f"{node.op_type} is malformed: {_short(error)}", node=name, place=f"operator {node.op_type}",
             hint="check the shapes and attributes of this node, or export the model again",
@@ -84,15 +84,53 @@ def evaluate(importer: Importer, node: NodeProto, types: list[TensorType | None]
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            results = ReferenceEvaluator(node, opsets={"": version}).run(None, feeds)
+            results = ReferenceEvaluator(_single(importer, node, version)).run(None, feeds)
     except Exception as error:  # onnx.reference raises whatever numpy raises
         raise _malformed(node, name, f"can't be evaluated: {_short(error)}") from None
-    arrays = [np.asarray(result) for result in results]
+    made = iter(np.asarray(result) for result in results)
+    arrays = [next(made) if output else np.zeros(0, np.float32) for output in node.output]
     for array, kind, output in zip(arrays, types, node.output, strict=True):
+        if not output:
+            continue
         check_shape(array.shape, f"value {output!r}", name, allow_empty=True)
         if kind is not None and array.dtype != kind.dtype:
             raise _malformed(node, name, f"gives {array.dtype.name} where {kind.dtype.name} was expected")
     return arrays
+
+
+_WHOLE_ROWS = {"Hardmax", "LogSoftmax", "Softmax"}
+_ONE_AXIS_SINCE = 13
+
+
+def _single(importer: Importer, node: NodeProto, version: int) -> ModelProto:
+    """A model of this node alone, with the meaning that opset `version` gives it.
+
+    onnx's reference chooses the implementation by the opset of a model (of a bare node it takes the newest), and has one
+    of Softmax alone: before opset 13, it runs over all axes from `axis` on together.
+    """
+    inputs = [
+        helper.make_tensor_value_info(operand, element_type(importer.type(operand).dtype), importer.shape(operand))
+        for operand in dict.fromkeys(node.input)
+        if operand
+    ]
+    outputs = [helper.make_value_info(output, onnx.TypeProto()) for output in node.output if output]
+    nodes = [node]
+    if node.op_type in _WHOLE_ROWS and version < _ONE_AXIS_SINCE:
+        nodes, version = _over_whole_rows(node), _ONE_AXIS_SINCE
+    graph = helper.make_graph(nodes, "constants", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+
+
+def _over_whole_rows(node: NodeProto) -> list[NodeProto]:
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    (source,), (result,) = node.input, node.output
+    flat, shape, made = (f"{result}/{part}" for part in ("flat", "shape", "rows"))
+    return [
+        helper.make_node("Flatten", [source], [flat], axis=axis),
+        helper.make_node("Shape", [source], [shape]),
+        helper.make_node(node.op_type, [flat], [made], axis=1),
+        helper.make_node("Reshape", [made, shape], [result]),
+    ]
 
 
 def _tensor_type(proto: onnx.TypeProto | None, output: str, name: str) -> TensorType | None:

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import onnx
-import onnx.inliner
 from onnx import ModelProto, NodeProto
 
 from espgen.errors import EspgenError
+from espgen.frontend.inliner import Inliner, Key, key_of
 from espgen.frontend.limits import MAX_NODES
 
 
-def inline_functions(model: ModelProto, place: str) -> ModelProto:
-    """`model` without local functions. EspgenError for recursion and for more nodes than the limit."""
+def inline_functions(model: ModelProto, place: str) -> tuple[ModelProto, dict[str, int]]:
+    """`model` without local functions, and the opset of values whose function imports one of its own.
+
+    EspgenError for recursion and for more nodes than the limit.
+    """
     if not model.functions:
-        return model
-    bodies = {(function.domain, function.name): list(function.node) for function in model.functions}
+        return model, {}
+    bodies = {key_of(function): list(function.node) for function in model.functions}
     if len(bodies) != len(model.functions):
         raise EspgenError("a local function is defined twice", place=place, hint="export the model again")
-    sizes: dict[tuple[str, str], int] = {}
+    sizes: dict[Key, int] = {}
     _size(list(model.graph.node), bodies, sizes, (), place)
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise EspgenError(
-            f"local functions can't be inlined: {str(error)[:200]}",
-            place=place,
-            hint="export the model without local functions",
-        ) from None
+    result = ModelProto()
+    result.CopyFrom(model)
+    inliner = Inliner(model, place)
+    expanded = inliner.expand(model.graph.node)
+    del result.graph.node[:]
+    result.graph.node.extend(expanded)
+    del result.functions[:]
+    return result, inliner.opsets
 
 
 def _size(
-    nodes: list[NodeProto], bodies: dict[tuple[str, str], list[NodeProto]], sizes: dict[tuple[str, str], int],
-    path: tuple[tuple[str, str], ...], place: str,
+    nodes: list[NodeProto], bodies: dict[Key, list[NodeProto]], sizes: dict[Key, int], path: tuple[Key, ...], place: str,
 ) -> int:  # fmt: skip
     """How many nodes `nodes` become once every call is replaced by its body."""
     if len(path) > 64:
@@ -43,7 +44,7 @@ def _size(
         )
     total = 0
     for node in nodes:
-        key = (node.domain, node.op_type)
+        key = key_of(node)
         if key in path:
             raise EspgenError(
                 f"local function {key[1]!r} calls itself",

@@ -35,9 +35,13 @@ class TensorType:
 
 @dataclass
 class Importer:
-    """Names -> types, constants, aliases; plus the canonical nodes. `opset` is the model's ai.onnx version."""
+    """Names -> types, constants, aliases; plus the canonical nodes. `opset` is the model's ai.onnx version.
+
+    `opsets` holds that of values whose makers came from local functions with versions of their own.
+    """
 
     opset: int
+    opsets: dict[str, int] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     quants: dict[str, QuantParams] = field(default_factory=dict)
@@ -158,9 +162,11 @@ class Importer:
         self.nodes.append(Node(self.unique_node_name(name), op, tuple(inputs), tuple(outputs), attrs or {}))
 
     def finish(self, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
-        """The source graph: reachable nodes only, the file's output names kept, every float type float32."""
+        """The source graph: reachable nodes and inputs only, the file's output names kept, every float type float32."""
         nodes = _name_outputs(self, outputs)
         nodes = _reachable(nodes, outputs)
+        read = {operand for node in nodes for operand in node.inputs} | set(outputs)
+        inputs = [item for item in inputs if item in read]
         used = {item for node in nodes for item in (*node.inputs, *node.outputs) if item} | set(inputs) | set(outputs)
         values: dict[str, Value] = {}
         constants: dict[str, np.ndarray] = {}
@@ -228,13 +234,13 @@ def _renamed(node: Node, old: str, new: str) -> Node:
 
 
 def _reachable(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
-    """Nodes that an output needs, in order; outputs that nobody reads become the empty string."""
+    """Nodes that an output needs, in order; what nobody reads becomes the empty string, but for first outputs."""
     needed = set(outputs)
     kept: list[Node] = []
     for node in reversed(nodes):
         if not any(name in needed for name in node.outputs if name):
             continue
-        trimmed = [name if name in needed else "" for name in node.outputs]
+        trimmed = [name if index == 0 or name in needed else "" for index, name in enumerate(node.outputs)]
         while trimmed and not trimmed[-1]:
             trimmed.pop()
         kept.append(replace(node, outputs=tuple(trimmed)))

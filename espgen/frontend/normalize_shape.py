@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from espgen.frontend.importer import Importer
+import numpy as np
+
+from espgen.frontend.importer import Importer, TensorType
 from espgen.frontend.step import Step, alias, emit
 
 
@@ -149,19 +152,29 @@ def pad(importer: Importer, step: Step) -> None:
 
 
 def split(importer: Importer, step: Step) -> None:
-    """Split: attrs axis, sizes (one per output)."""
+    """Split: attrs axis, sizes (one per output). Parts without elements are constants."""
     shape = importer.shape(step.inputs[0])
     axis = step.axis(int(step.attrs.get("axis", 0)), len(shape))
     importer.parameter(step.input(1), "split", step.name)
     sizes = tuple(kind.shape[axis] if kind is not None else -1 for kind in step.types)
     if "" in step.outputs:  # an unused output has no inferred type, but keeps its share
         sizes = _split_sizes(importer, step, shape[axis])
-    if sum(sizes) != shape[axis] or min(sizes) < 1:
+    if sum(sizes) != shape[axis] or min(sizes) < 0:
         raise step.error(f"parts {list(sizes)} don't add up to {shape[axis]} along axis {axis}")
-    if len(step.outputs) == 1:
-        alias(importer, step)
-    else:
-        emit(importer, step, inputs=step.inputs[:1], attrs={"axis": axis, "sizes": sizes})
+    parts = list(zip(step.outputs, step.types, sizes, strict=True))
+    for output, kind, size in parts:
+        if output and kind is not None and size == 0:
+            importer.add_constant(output, np.zeros(kind.shape, kind.dtype), step.name)
+    left = [part for part in parts if part[2] > 0]
+    if len(left) == 1:
+        importer.alias(left[0][0] or importer.fresh(f"{step.name}/unread"), step.inputs[0], step.name)
+        return
+    if not left[0][0]:  # a node is known by its first output
+        size = left[0][2]
+        kind = TensorType((*shape[:axis], size, *shape[axis + 1 :]), importer.type(step.inputs[0]).dtype)
+        left[0] = (importer.fresh(f"{step.name}/unread"), kind, size)
+    rest = replace(step, outputs=tuple(part[0] for part in left), types=tuple(part[1] for part in left))
+    emit(importer, rest, inputs=step.inputs[:1], attrs={"axis": axis, "sizes": tuple(part[2] for part in left)})
 
 
 def _split_sizes(importer: Importer, step: Step, extent: int) -> tuple[int, ...]:
@@ -174,12 +187,13 @@ def _split_sizes(importer: Importer, step: Step, extent: int) -> tuple[int, ...]
 
 
 def concat(importer: Importer, step: Step) -> None:
-    """Concat: attr axis, non-negative."""
+    """Concat: attr axis, non-negative. Operands without elements are left out."""
     axis = step.axis(int(step.attrs["axis"]), len(importer.shape(step.inputs[0])))
-    if len(step.inputs) == 1:
-        alias(importer, step)
+    inputs = tuple(name for name in step.inputs if 0 not in importer.shape(name))
+    if len(inputs) == 1:
+        importer.alias(step.outputs[0], inputs[0], step.name)
     else:
-        emit(importer, step, attrs={"axis": axis})
+        emit(importer, step, inputs=inputs, attrs={"axis": axis})
 
 
 def space_to_depth(importer: Importer, step: Step) -> None:

@@ -103,14 +103,14 @@ def _check_text(message: Message, place: str) -> None:
 
 def _load(model: ModelProto, place: str, shapes: Mapping[str, Sequence[int] | int], folder: Path | None) -> Graph:
     opset = _opset(model, place)
-    model = inline_functions(model, place)
+    model, opsets = inline_functions(model, place)
     graph = model.graph
     if len(graph.node) > MAX_NODES:
         raise EspgenError(f"the model has {len(graph.node)} nodes", place=place, hint=f"at most {MAX_NODES} are supported")
     if len(graph.sparse_initializer) > 0:
         raise EspgenError("the model has sparse initializers", place=place, hint="store them as dense tensors")
     _check_names(graph, place)
-    importer = Importer(opset)
+    importer = Importer(opset, opsets)
     for tensor in graph.initializer:
         importer.add_constant(tensor.name, read_tensor(tensor, f"initializer {tensor.name!r}", None, folder))
         if is_four_bit(tensor):

@@ -18,8 +18,10 @@ from espgen.frontend.tensors import read_tensor
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 CONTRIB_DOMAINS = ("com.microsoft",)
-# Results that differ from run to run, or that only exist at run time.
-_NEVER_FOLDED = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+# Results that differ from run to run, and LRN, whose windows onnx's reference sums wrongly.
+_NEVER_FOLDED = {
+    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "LRN",
+}  # fmt: skip
 _QUANTIZERS = {"QuantizeLinear": quantize_linear, "DequantizeLinear": dequantize_linear}
 
 
@@ -27,7 +29,7 @@ def translate(importer: Importer, node: NodeProto, index: int) -> None:
     """Add `node` to the import; `index` names nodes that have no name. Raises EspgenError that names the node."""
     name = node.name or f"{node.op_type or 'node'}_{index}"
     try:
-        _translate(importer, node, importer.opset, name)
+        _translate(importer, node, _opset(importer, node), name)
     except EspgenError as error:
         if error.node is None:
             raise EspgenError(error.message, node=name, place=error.place, hint=error.hint) from None
@@ -46,6 +48,11 @@ def translate(importer: Importer, node: NodeProto, index: int) -> None:
             f"{node.op_type} is malformed: {type(error).__name__}: {str(error)[:200]}", node=name,
             place=f"operator {node.op_type}", hint="check this node's inputs and attributes, or export the model again",
         ) from error  # fmt: skip
+
+
+def _opset(importer: Importer, node: NodeProto) -> int:
+    """The ai.onnx version whose meaning the node has: the model's, or that of the function it comes from."""
+    return next((importer.opsets[name] for name in node.output if name in importer.opsets), importer.opset)
 
 
 def _translate(importer: Importer, original: NodeProto, version: int, name: str) -> None:
@@ -91,6 +98,8 @@ def _standard(importer: Importer, node: NodeProto, version: int, name: str) -> N
         )  # fmt: skip
     while node.output and not node.output[-1]:
         del node.output[-1]
+    if node.output and not node.output[0]:  # a node is known by its first output
+        node.output[0] = importer.fresh(f"{name}/unread")
     types = infer(importer, node, schema, version, name)
     if node.op_type == "Constant":
         importer.add_constant(node.output[0], _constant(attrs, name), name)
@@ -103,6 +112,12 @@ def _standard(importer: Importer, node: NodeProto, version: int, name: str) -> N
         for output, data in zip(node.output, evaluate(importer, node, types, version, name), strict=True):
             if output:
                 importer.add_constant(output, data, name)
+        return
+    made = [(output, kind) for output, kind in zip(node.output, types, strict=True) if output]
+    if made and all(kind is not None and 0 in kind.shape for _, kind in made):
+        for output, kind in made:  # without elements there is nothing to compute
+            assert kind is not None
+            importer.add_constant(output, np.zeros(kind.shape, kind.dtype), name)
         return
     step = Step(name, node.op_type, version, tuple(node.input), tuple(node.output), attrs, tuple(types))
     NORMALIZERS.get(node.op_type, generic)(importer, step)
@@ -146,7 +161,7 @@ def _inline_branch(importer: Importer, node: NodeProto, name: str) -> None:
     for tensor in graph.initializer:
         importer.add_constant(tensor.name, read_tensor(tensor, f"initializer {tensor.name!r}", name), name)
     for index, inner in enumerate(graph.node):
-        _translate(importer, inner, importer.opset, inner.name or f"{name}/{inner.op_type}_{index}")
+        _translate(importer, inner, _opset(importer, inner), inner.name or f"{name}/{inner.op_type}_{index}")
     for outer, result in zip(node.output, graph.output, strict=True):
         source = importer.resolve(result.name)
         if source not in importer.types:

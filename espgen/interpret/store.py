@@ -57,7 +57,7 @@ def load(data: bytes) -> Graph:
         first = len(arrays) - len(header["constants"])
         constants = dict(zip(header["constants"], arrays[first:], strict=True))
         values = {entry["name"]: _value_of(entry) for entry in header["values"]}
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as problem:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError) as problem:
         raise EspgenError("the component's graph is damaged", hint="compile the model again") from problem
     return Graph(header["name"], tuple(header["inputs"]), tuple(header["outputs"]), nodes, values, constants)
 

@@ -50,4 +50,43 @@ def _attr(value: Any) -> str:
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:12]
         return f"array{list(value.shape)} {value.dtype} sha256:{digest}"
-    return repr(value)
+    return _nested(value) if isinstance(value, tuple) else repr(value)
+
+
+class _Name(str):
+    """A part of an expression that was printed before."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _nested(value: tuple[Any, ...]) -> str:
+    """repr; a tuple that holds another one twice, or many inside each other, as numbered parts, each printed once."""
+    names: dict[int, tuple[Any, int]] = {}
+    lines: list[str] = []
+    waiting = [(value, False)]
+    while waiting:
+        part, complete = waiting.pop()
+        inner = [item for item in part if isinstance(item, tuple)]
+        if id(part) in names:
+            continue
+        if not complete:
+            waiting.append((part, True))
+            waiting += [(item, False) for item in reversed(inner)]
+            continue
+        text, size = _printed(part, names)
+        if size > _LONGEST and part is not value:
+            lines.append(f"part {len(lines)} = {text}")
+            text, size = _Name(f"part {len(lines) - 1}"), 1
+        names[id(part)] = (text, size)
+    return "\n        ".join([*lines, str(names[id(value)][0])])
+
+
+_LONGEST = 12
+"""Parts of an expression that are printed in one line."""
+
+
+def _printed(part: tuple[Any, ...], names: Mapping[int, tuple[Any, int]]) -> tuple[_Name, int]:
+    shown = [names[id(item)][0] if isinstance(item, tuple) else item for item in part]
+    size = 1 + sum(names[id(item)][1] for item in part if isinstance(item, tuple))
+    return _Name(repr(tuple(shown))), size

@@ -6,13 +6,14 @@
     ("LeakyRelu", ("x",), 0.01)           attributes follow the operands, in the order of `ATTRIBUTES`
     ("quantized", ("x",), 0.5, 3, 0, 127) rounded to scale * (integer - zero point) with integers from low to high
 
-Everything is evaluated in float64.
+Everything is evaluated in float64. An expression is a graph: x * Sigmoid(x) of x * Sigmoid(x) has its operand once and
+refers to it twice. So whatever walks one visits every part once (`parts`): as a tree, its size doubles with every step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,28 +133,69 @@ def evaluate(expression: Expression, x: npt.NDArray[Any]) -> Array:
     return np.where(np.isnan(result), 0.0, result)
 
 
+def parts(expression: Expression) -> list[Expression]:
+    """Every different part of the expression once, operands before what is made of them, itself at the end."""
+    ordered: list[Expression] = []
+    seen: set[int] = set()
+    waiting = [(expression, False)]
+    while waiting:
+        part, complete = waiting.pop()
+        if complete:
+            ordered.append(part)
+        elif id(part) not in seen:
+            seen.add(id(part))
+            waiting.append((part, True))
+            waiting += [(operand, False) for operand in reversed(_operands(part))]
+    return ordered
+
+
+def _operands(part: Expression) -> list[Expression]:
+    return [item for item in part if isinstance(item, tuple)]
+
+
 def _evaluate(expression: Expression, x: Array) -> Array:
-    head = expression[0]
+    """Part by part; a value is kept until its last reader has had it."""
+    order = parts(expression)
+    readers: dict[int, int] = {}
+    for part in order:
+        for operand in _operands(part):
+            readers[id(operand)] = readers.get(id(operand), 0) + 1
+    values: dict[int, Array] = {}
+    for part in order:
+        operands = _operands(part)
+        values[id(part)] = _value(part, [values[id(operand)] for operand in operands], x)
+        for operand in operands:
+            readers[id(operand)] -= 1
+            if readers[id(operand)] == 0:
+                del values[id(operand)]
+    return values[id(expression)]
+
+
+def _value(part: Expression, operands: Sequence[Array], x: Array) -> Array:
+    """The value of a part whose operands have the values `operands`."""
+    head = part[0]
     if head == "x":
         return x
     if head == "const":
-        return np.asarray(expression[1], np.float64)
+        return np.asarray(part[1], np.float64)
     if head == "quantized":
-        scale, zero_point, low, high = expression[2:]
-        steps = np.rint(np.nan_to_num(_evaluate(expression[1], x), posinf=1e30, neginf=-1e30) / scale)
+        scale, zero_point, low, high = part[2:]
+        steps = np.rint(np.nan_to_num(operands[0], posinf=1e30, neginf=-1e30) / scale)
         return np.asarray((np.clip(steps + zero_point, low, high) - zero_point) * scale, np.float64)
     if head in BINARY:
-        return BINARY[head](_evaluate(expression[1], x), _evaluate(expression[2], x))
+        return BINARY[head](operands[0], operands[1])
     if head in UNARY:
-        return UNARY[head](_evaluate(expression[1], x), *expression[2:])
+        return UNARY[head](operands[0], *part[2:])
     raise EspgenError(f"no elementwise function is called {head!r}", hint="replace it by operators ONNX defines")
 
 
 def substitute(expression: Expression, operand: Expression) -> Expression:
     """The expression with `operand` in place of the variable."""
-    if expression == X:
-        return operand
-    return tuple(substitute(item, operand) if isinstance(item, tuple) else item for item in expression)
+    made: dict[int, Expression] = {}
+    for part in parts(expression):
+        changed = tuple(made[id(item)] if isinstance(item, tuple) else item for item in part)
+        made[id(part)] = operand if part == X else changed
+    return made[id(expression)]
 
 
 def apply(op: str, operand: Expression, attrs: Mapping[str, Any]) -> Expression:

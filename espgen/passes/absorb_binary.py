@@ -26,6 +26,8 @@ from espgen.passes.absorb_symbols import (
     through_moves,
 )
 
+_NO_BOUND = {"Max": -math.inf, "Min": math.inf}
+
 
 def absorb_binary(builder: Builder, node: Node, operands: list[Symbol | None], shape: tuple[int, ...]) -> Symbol:
     """The symbol of a two-operand elementwise operator. EspgenError where an operand is float at run time."""
@@ -49,8 +51,9 @@ def absorb_binary(builder: Builder, node: Node, operands: list[Symbol | None], s
 
 
 def _check_finite(node: Node, data: Array, index: int) -> None:
-    """Constants are numbers; an open bound of Max or Min may be infinite."""
-    bad = np.isnan(data) if node.op in ("Max", "Min") else ~np.isfinite(data)
+    """Constants are numbers; a bound of Max or Min may be infinite where it bounds nothing."""
+    nothing = _NO_BOUND.get(node.op)
+    bad = ~np.isfinite(data) if nothing is None else ~np.isfinite(data) & (data != nothing)
     if np.any(bad):
         raise EspgenError(
             f"the constant operand of {node.op} is not finite", node=node.name, place=f"tensor {node.inputs[index]!r}",

@@ -9,6 +9,7 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams, Value
 from espgen.ops.expression import Expression, X
+from espgen.passes.absorb_inputs import Grid
 from espgen.passes.absorb_numbers import Array, dequantized, quantized
 from espgen.passes.absorb_products import emit_product
 from espgen.passes.absorb_ranges import Range, real_range, unsaturated
@@ -47,6 +48,8 @@ class Builder:
     kept: list[Symbol] = field(default_factory=list)
     node_names: set[str] = field(default_factory=set)
     widened: dict[str, Symbol] = field(default_factory=dict)
+    accumulators: dict[str, Product] = field(default_factory=dict)
+    input_grids: dict[str, dict[Grid, None]] = field(default_factory=dict)
 
     # Values and nodes.
 
@@ -174,6 +177,7 @@ class Builder:
         return result
 
     def _quantize_input(self, symbol: Source, quant: QuantParams, dtype: DType, reader: Node) -> str:
+        self.input_grids.setdefault(symbol.label, {})[quant, dtype] = None
         known = self.values.get(symbol.label)
         if known is not None:
             return self._requantize(
@@ -275,9 +279,13 @@ MOVEMENTS = {
 
 def clip_of(expression: Expression) -> Clip | None:
     """Bounds of an expression that is nothing but Relu and Clip of the variable, None for any other."""
-    if expression == X:
-        return (None, None)
-    inner = clip_of(expression[1]) if expression[0] in ("Relu", "Clip") else None
-    if inner is None:
-        return None
-    return intersect(inner, (0.0, None) if expression[0] == "Relu" else (expression[2], expression[3]))
+    bounds: list[Clip] = []
+    while expression != X:
+        if expression[0] not in ("Relu", "Clip"):
+            return None
+        bounds.append((0.0, None) if expression[0] == "Relu" else (expression[2], expression[3]))
+        expression = expression[1]
+    result: Clip = (None, None)
+    for item in reversed(bounds):
+        result = intersect(result, item)
+    return result

@@ -7,17 +7,19 @@ error that names the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from espgen.errors import EspgenError
-from espgen.ir import DType, Graph, Node, QuantParams
+from espgen.ir import DType, Graph, Node, QuantParams, Value
 from espgen.ops.expression import BINARY, UNARY, X, apply
 from espgen.passes import lower
 from espgen.passes.absorb_binary import absorb_binary
 from espgen.passes.absorb_builder import MOVEMENTS, UNIT, Builder
+from espgen.passes.absorb_inputs import Grid, joint_grid
+from espgen.passes.absorb_integers import absorb_integer_product, dequantized_accumulator, read_as
 from espgen.passes.absorb_movement import absorb_concat, absorb_movement, absorb_split, move
 from espgen.passes.absorb_numbers import dequantized
 from espgen.passes.absorb_products import PRODUCTS, make_product
@@ -42,8 +44,19 @@ _KEEP_MEANING = {"Max", "Min", "Resize"}
 
 
 def run(graph: Graph) -> Graph:
-    """The quantized graph. Raises EspgenError naming node, tensor and remedy for a value that is float at run time."""
+    """The quantized graph. Raises EspgenError naming node, tensor and remedy for a value that is float at run time.
+
+    Which grids a float input is read in is known at the end: where there are several, all starts again with their joint one.
+    """
+    builder, result = _absorbed(graph, {})
+    shared = {name: joint_grid(name, tuple(grids)) for name, grids in builder.input_grids.items() if len(grids) > 1}
+    return _absorbed(graph, shared)[1] if shared else result
+
+
+def _absorbed(graph: Graph, shared: Mapping[str, Grid]) -> tuple[Builder, Graph]:
     builder = Builder(graph)
+    for name, (quant, dtype) in shared.items():
+        builder.values[name] = Value(name, graph.value(name).shape, dtype, quant)
     for name in graph.inputs:
         value = graph.value(name)
         if value.dtype.is_float:
@@ -60,7 +73,7 @@ def run(graph: Graph) -> Graph:
             builder.symbols[name] = Quantized(name, value.shape, name)
     for node in graph.nodes:
         _absorb(builder, node)
-    return _finish(builder)
+    return builder, _finish(builder)
 
 
 def _absorb(builder: Builder, node: Node) -> None:
@@ -146,31 +159,12 @@ def _dequantize_linear(builder: Builder, node: Node) -> None:
     quant: QuantParams = node.attrs["quant"]
     output = builder.source.value(node.outputs[0])
     assert isinstance(source, Quantized)
+    product = dequantized_accumulator(builder, source.name, quant, output.name)
+    if product is not None:
+        builder.symbols[output.name] = product
+        return
     name = read_as(builder, source.name, quant, node)
     builder.symbols[output.name] = Quantized(output.name, output.shape, name)
-
-
-def read_as(builder: Builder, name: str, quant: QuantParams, node: Node) -> str:
-    """The integer value whose integers are those of `name` and mean `quant`."""
-    value = builder.values[name]
-    if value.quant is None:
-        builder.explain(name, quant)
-    if builder.values[name].quant == quant:
-        return name
-    if name in builder.constants:
-        return builder.add_constant(f"{name}/{node.name}", builder.constants[name], quant)
-    old = builder.quant(name)
-    if not old.per_tensor or not quant.per_tensor:
-        raise EspgenError(
-            f"activation {name!r} is quantized per channel", node=node.name, place=f"tensor {name!r}",
-            hint="quantize activations per tensor; only weights may have one scale per channel",
-        )  # fmt: skip
-    factor = quant.scale[0] / old.scale[0]
-    offset = quant.scale[0] * (old.zero_point[0] - quant.zero_point[0])
-    function = Function(
-        name, value.shape, name, ("Add", ("Mul", X, ("const", factor)), ("const", offset)), node.name
-    )  # fmt: skip
-    return builder.quantize(function, quant, value.dtype, f"{name}/{node.name}", node)
 
 
 def _clip(builder: Builder, node: Node) -> None:
@@ -178,6 +172,9 @@ def _clip(builder: Builder, node: Node) -> None:
     symbol = builder.symbols[node.inputs[0]]
     bounds: Clip = (0.0, None) if node.op == "Relu" else (node.attrs["min"], node.attrs["max"])
     output = builder.source.value(node.outputs[0])
+    low, high = (0.0 if bound is None else bound for bound in bounds)
+    if np.isnan(low) or np.isnan(high) or low == np.inf or high == -np.inf:
+        raise EspgenError("a bound of Clip is not a number", node=node.name, place="min, max", hint="correct it in the model")
     if isinstance(symbol, Quantized) and not output.dtype.is_float:
         _integer_clip(builder, node, symbol, bounds)
         return
@@ -242,39 +239,6 @@ def constant_of(builder: Builder, symbol: Symbol) -> np.ndarray | None:
     return None
 
 
-def _integer_product(builder: Builder, node: Node) -> None:
-    """ConvInteger and MatMulInteger: zero points become those of the operands, the result stays int32."""
-    operands = []
-    for index in (0, 1):
-        symbol = builder.symbols[node.inputs[index]]
-        assert isinstance(symbol, Quantized)
-        operands.append(read_with_zero_point(builder, node, symbol.name, node.input(index + 2), index))
-    value = builder.source.value(node.outputs[0])
-    result = builder.declare(value.name, value.shape, value.dtype, None)
-    builder.emit(node.name, node.op, tuple(operands), (result,), **node.attrs)
-    builder.symbols[value.name] = Quantized(value.name, value.shape, result)
-
-
-def read_with_zero_point(builder: Builder, node: Node, name: str, point: str, index: int) -> str:
-    """Operand `index` of an integer product with the zero point that constant `point` gives."""
-    shape = builder.values[name].shape
-    if point and not builder.source.is_constant(point):
-        raise EspgenError("a zero point is computed at run time", node=node.name, place=point, hint="make it a constant")
-    data = builder.source.constants[point].reshape(-1) if point else np.zeros(1, np.int64)
-    points = tuple(int(item) for item in data)
-    if len(set(points)) == 1:
-        quant = QuantParams.tensor(1.0, points[0])
-    else:
-        axis = (0 if node.op == "ConvInteger" else len(shape) - 1) if index == 1 else len(shape) - 2
-        quant = QuantParams((1.0,) * len(points), points, axis)
-        if index == 0 or shape[axis] != len(points):
-            raise EspgenError("zero points per row", node=node.name, place=point, hint="use one zero point per tensor")
-    old = builder.values[name].quant
-    if old is not None and old.zero_point == quant.zero_point and old.axis == quant.axis:
-        return name
-    return read_as(builder, name, quant, node)
-
-
 def _identity(builder: Builder, node: Node) -> None:
     builder.symbols[node.outputs[0]] = builder.symbols[node.inputs[0]]
 
@@ -284,6 +248,10 @@ def _cast(builder: Builder, node: Node) -> None:
     symbol, value = builder.symbols[node.inputs[0]], builder.source.value(node.outputs[0])
     source = builder.source.value(node.inputs[0]).dtype
     if isinstance(symbol, Quantized) and source.is_integer and value.dtype is not DType.BOOL:
+        product = dequantized_accumulator(builder, symbol.name, UNIT, value.name) if value.dtype.is_float else None
+        if product is not None:
+            builder.symbols[value.name] = product
+            return
         if value.dtype.is_float:
             name = read_as(builder, symbol.name, UNIT, node)
         else:
@@ -387,10 +355,10 @@ _HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "Cast": _cast,
     "Clip": _clip,
     "Concat": absorb_concat,
-    "ConvInteger": _integer_product,
+    "ConvInteger": absorb_integer_product,
     "DequantizeLinear": _dequantize_linear,
     "Identity": _identity,
-    "MatMulInteger": _integer_product,
+    "MatMulInteger": absorb_integer_product,
     "PRelu": _prelu,
     "QuantizeLinear": _quantize_linear,
     "Relu": _clip,

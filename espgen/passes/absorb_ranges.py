@@ -12,19 +12,33 @@ from espgen.ir import DType, Value
 from espgen.ops.expression import Expression, evaluate
 from espgen.passes.absorb_numbers import Array, dequantized
 from espgen.passes.absorb_products import per_channel
-from espgen.passes.absorb_symbols import Clip, Function, Move, Operation, Product, Quantized, Real, Symbol
+from espgen.passes.absorb_symbols import Clip, Function, Move, Operation, Product, Quantized, Real, Symbol, moved_parts
 
 if TYPE_CHECKING:
     from espgen.passes.absorb_builder import Builder
 
 Range = tuple[float, float]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 _SAME = {"AveragePool", "GlobalAveragePool", "ReduceMean", "Concat", "Max", "Min"}
 """Operators whose results lie between the least and the greatest operand (and 0, which padding may count)."""
 
 
 def real_range(builder: Builder, symbol: Symbol) -> Range | None:
-    """Least and greatest real value a symbol can take, None where only data could tell."""
+    """Least and greatest real value a symbol can take, None where only data could tell or no float32 holds it."""
+    found: dict[int, Range | None] = {}
+    for part in moved_parts(symbol):
+        if isinstance(part, Move):
+            extra = [float(part.node.attrs["value"])] if part.node.op == "Pad" else []
+            found[id(part)] = _union([found[id(operand)] for operand in part.operands], extra)
+        else:
+            found[id(part)] = _unmoved(builder, part)
+    bounds = found[id(symbol)]
+    return None if bounds is None or not max(map(abs, bounds)) <= _LARGEST else bounds
+
+
+def _unmoved(builder: Builder, symbol: Symbol) -> Range | None:
     if isinstance(symbol, Real):
         return _between(symbol.data)
     if isinstance(symbol, Quantized):
@@ -35,10 +49,6 @@ def real_range(builder: Builder, symbol: Symbol) -> Range | None:
         return _clipped(_product(builder, symbol), symbol.clip)
     if isinstance(symbol, Operation):
         return _clipped(_operation(builder, symbol), symbol.clip)
-    if isinstance(symbol, Move):
-        ranges = [real_range(builder, operand) for operand in symbol.operands]
-        extra = [float(symbol.node.attrs["value"])] if symbol.node.op == "Pad" else []
-        return _union(ranges, extra)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,25 +105,53 @@ def intersect(old: Clip | None, new: Clip) -> Clip:
 
 def clipped(symbol: Symbol, bounds: Clip, label: str) -> Symbol | None:
     """The symbol behind a Relu or Clip, None where it isn't an open operation."""
+    changed: dict[int, Symbol | None] = {}
+    for part in moved_parts(symbol):
+        changed[id(part)] = _clipped(part, bounds, changed)
+    result = changed[id(symbol)]
+    return None if result is None else replace(result, label=label)
+
+
+def _clipped(symbol: Symbol, bounds: Clip, changed: Mapping[int, Symbol | None]) -> Symbol | None:
     if isinstance(symbol, Operation | Product):
-        return replace(symbol, clip=intersect(symbol.clip, bounds), label=label)
-    if isinstance(symbol, Move):
-        operands = [clipped(operand, bounds, operand.label) for operand in symbol.operands]
-        if any(operand is None for operand in operands):
-            return None
-        node = symbol.node
-        if node.op == "Pad":
-            low, high = intersect((float(node.attrs["value"]), float(node.attrs["value"])), bounds)
-            node = node.with_attrs(value=low if low is not None else high)
-        return replace(symbol, node=node, operands=tuple(operand for operand in operands if operand), label=label)
-    return None
+        return replace(symbol, clip=intersect(symbol.clip, bounds))
+    if not isinstance(symbol, Move):
+        return None
+    operands = [changed[id(operand)] for operand in symbol.operands]
+    if any(operand is None for operand in operands):
+        return None
+    node = symbol.node
+    if node.op == "Pad":
+        low, high = intersect((float(node.attrs["value"]), float(node.attrs["value"])), bounds)
+        node = node.with_attrs(value=low if low is not None else high)
+    return replace(symbol, node=node, operands=tuple(operand for operand in operands if operand))
 
 
 def through_moves(symbol: Symbol, change: Callable[[Symbol], Symbol]) -> Symbol:
     """`change` applied to what lies below data movements."""
-    if isinstance(symbol, Move):
-        return replace(symbol, operands=tuple(through_moves(operand, change) for operand in symbol.operands))
-    return change(symbol)
+    changed: dict[int, Symbol] = {}
+    for part in moved_parts(symbol):
+        if isinstance(part, Move):
+            changed[id(part)] = replace(part, operands=tuple(changed[id(operand)] for operand in part.operands))
+        else:
+            changed[id(part)] = change(part)
+    return changed[id(symbol)]
+
+
+def moved_parts(symbol: Symbol) -> list[Symbol]:
+    """The symbol and what lies below data movements, each once, operands first: movements of one operand may join again."""
+    ordered: list[Symbol] = []
+    seen: set[int] = set()
+    waiting = [(symbol, False)]
+    while waiting:
+        part, complete = waiting.pop()
+        if complete:
+            ordered.append(part)
+        elif id(part) not in seen:
+            seen.add(id(part))
+            waiting.append((part, True))
+            waiting += [(operand, False) for operand in reversed(part.operands)] if isinstance(part, Move) else []
+    return ordered
 
 
 def not_quantized(symbol: Symbol, reader: Node) -> EspgenError:

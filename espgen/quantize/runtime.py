@@ -68,7 +68,7 @@ class Session:
     def _fed(self, name: str, data: np.ndarray) -> np.ndarray:
         """A sub-batch as the model takes it: one whole sample where the model's first axis is not the sample."""
         read = np.asarray(data, order="C")
-        return read[0] if self.batch == 1 and read.ndim == self._ranks[name] + 1 else read
+        return np.asarray(read[0]) if self.batch == 1 and read.ndim == self._ranks[name] + 1 else read
 
 
 def onnxruntime() -> Any:

@@ -29,8 +29,16 @@ class Views:
     def visit(self, node: Node) -> None:
         """Elide `node` if its operation is only a matter of addresses."""
         handler = {"reshape": self._reshape, "slice": self._slice, "concat": self._concat}.get(node.op)
+        if node.outputs[0] in self.graph.outputs and self._root(node.inputs[0]) in self.graph.inputs:
+            return  # results have memory of their own, and a network of movements only has a step
         if handler is not None and handler(node):
             self.elided.add(node.name)
+
+    def _root(self, name: str) -> str:
+        """The value in whose storage `name` lies."""
+        while name in self.views:
+            name = self.views[name][0]
+        return name
 
     def _reshape(self, node: Node) -> bool:
         source, result = node.inputs[0], node.outputs[0]
@@ -60,9 +68,7 @@ class Views:
         places = [self._place(name, result, axis, start) for name, start in zip(node.inputs, starts, strict=True)]
         if any(place is None for place in places):
             return False
-        return all(
-            self._nest(name, result, axis, start) for name, start in zip(node.inputs, starts, strict=True)
-        )
+        return all(self._nest(name, result, axis, start) for name, start in zip(node.inputs, starts, strict=True))
 
     def _can_hold(self, node: Node, result: str) -> bool:
         """Operands are computed here, once each, stored nowhere else and seen by nobody outside of the graph."""

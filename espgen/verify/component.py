@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espgen.codegen.seal import check_seal, lies_in
 from espgen.errors import EspgenError
 from espgen.resources import MODEL_ABI
 
 MANIFEST = "espgen_component.json"
+_LONGEST_MANIFEST = 64 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,7 @@ class Component:
         """Read the manifest below `root`. EspgenError where it is missing, broken or names missing files."""
         folder = Path(root).resolve()
         path = folder / MANIFEST
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise EspgenError(
-                "this is no component of espgen",
-                place=str(path),
-                hint="give the folder that `espgen compile -o` wrote",
-            ) from error
-        except ValueError as error:
-            raise _broken(path, str(error)) from error
+        manifest = _read(path)
         if not isinstance(manifest, dict):
             raise _broken(path, "not an object")
         name, digest = manifest.get("name"), manifest.get("hash")
@@ -73,6 +66,44 @@ class Component:
                 raise _broken(path, f"{source.name} is missing")
         return component
 
+    @staticmethod
+    def load_sealed(root: Path | str) -> Component:
+        """Read the manifest below `root`, and compare every file with it: what any verdict rests on.
+
+        EspgenError where something is not as `espgen compile` wrote it.
+        """
+        component = Component.load(root)
+        path = component.path / MANIFEST
+        check_seal(component.manifest, component.path, path)
+        for key, kinds in _ENTRIES.items():
+            entries = component.manifest.get(key)
+            for entry in entries if isinstance(entries, list) else [entries]:
+                if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
+                    raise _broken(path, f"{key} is not as espgen writes it")
+        return component
+
+
+_ENTRIES: dict[str, dict[str, type]] = {
+    "memory": {"internal": int, "psram": int, "weights": int, "tables": int, "planner": str},
+    "kernels": {"layer": str, "op": str, "kernel": str, "candidates": list},
+}
+"""Entries of the manifest that others than this module read, and what is in them."""
+
+
+def _read(path: Path) -> Any:
+    remedy = "give the folder that `espgen compile -o` wrote"
+    try:
+        if not path.is_file():
+            raise EspgenError("this is no component of espgen: it has no manifest", place=str(path), hint=remedy)
+        if path.stat().st_size > _LONGEST_MANIFEST:
+            raise _broken(path, f"{path.stat().st_size} bytes long")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        told = f"the component's manifest cannot be read: {error.strerror or error}"
+        raise EspgenError(told, place=str(path), hint=remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, str(error)) from error
+
 
 def _texts(manifest: dict[str, Any], key: str, path: Path) -> list[str]:
     entries = manifest.get(key, [])
@@ -82,11 +113,11 @@ def _texts(manifest: dict[str, Any], key: str, path: Path) -> list[str]:
 
 
 def _paths(folder: Path, manifest: dict[str, Any], key: str) -> tuple[Path, ...]:
-    paths = tuple((folder / entry).resolve() for entry in _texts(manifest, key, folder / MANIFEST))
-    for path in paths:
-        if not path.is_relative_to(folder):
-            raise _broken(folder / MANIFEST, f"{key} leaves the component: {path}")
-    return paths
+    names = _texts(manifest, key, folder / MANIFEST)
+    for name in names:
+        if not lies_in(folder, name):
+            raise _broken(folder / MANIFEST, f"{key} leaves the component: {name}")
+    return tuple(folder / name for name in names)
 
 
 def _broken(path: Path, why: str) -> EspgenError:

@@ -8,11 +8,13 @@
 #   include($ENV{IDF_PATH}/tools/cmake/project.cmake)
 #   project(my_application)
 #
+# The component folder holds what espgen wrote and nothing else; the options of the last time lie in the build folder.
 # The command is `espgen`, or what the variable ESPGEN_COMMAND names (a list: program and first arguments).
 function(espgen_compile model folder)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${model}")
   set(stamp "${folder}/espgen_component.json")
-  set(options_file "${folder}/espgen_options.txt")
+  string(MD5 key "${folder}")
+  set(options_file "${CMAKE_BINARY_DIR}/espgen_options_${key}.txt")
   set(options "${ARGN}")
   set(previous "")
   if(EXISTS "${options_file}")
@@ -24,6 +26,7 @@ function(espgen_compile model folder)
   if(NOT ESPGEN_COMMAND)
     set(ESPGEN_COMMAND espgen)
   endif()
+  file(REMOVE "${folder}/espgen_options.txt")  # of an earlier version, in the way of `espgen compile`
   message(STATUS "espgen: compiling ${model}")
   execute_process(COMMAND ${ESPGEN_COMMAND} compile "${model}" -o "${folder}" ${ARGN} RESULT_VARIABLE failed)
   if(failed)

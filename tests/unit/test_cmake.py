@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,80 +11,85 @@ from pathlib import Path
 
 import pytest
 
+from espgen import api
+from espgen.resources import models_dir
+
 ROOT = Path(__file__).parents[2]
+MODEL = models_dir() / "digits_int8_qdq.onnx"
 pytestmark = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 
 PROJECT = """
 cmake_minimum_required(VERSION 3.16)
 project(application NONE)
-set(ESPGEN_COMMAND "{python}" "{program}")
+set(ESPGEN_COMMAND "{python}" -m espgen)
 include("{root}/firmware/cmake/espgen.cmake")
 espgen_compile("{folder}/model.onnx" "{folder}/component" {options})
 """
 
-PROGRAM = """
-import pathlib, sys
-verb, model, _, folder, *rest = sys.argv[1:]
-content = pathlib.Path(model).read_text()
-if content == "broken":
-    sys.exit(2)
-pathlib.Path(folder).mkdir(exist_ok=True)
-pathlib.Path(folder, "espgen_component.json").write_text(" ".join([verb, content, *rest]))
-with open(pathlib.Path(folder).parent / "runs", "a") as runs:
-    runs.write("x")
-"""
-
 
 class Application:
-    """A CMake project with a model, and a stand-in for the espgen command."""
+    """A CMake project with a model, compiled by espgen itself."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.options = folder, ""
-        (folder / "program.py").write_text(PROGRAM)
-        self.model("first", 1_000_000_000)
+        self.folder, self.options, self.told = folder, "", ""
+        self.model(MODEL.read_bytes(), 1_000_000_000)
 
-    def model(self, content: str, changed: int | None = None) -> None:
+    def model(self, content: bytes, changed: int | None = None) -> None:
         path = self.folder / "model.onnx"
-        path.write_text(content)
+        path.write_bytes(content)
         if changed:
             os.utime(path, (changed, changed))
 
-    def configure(self) -> int:
-        text = PROJECT.format(
-            python=sys.executable, program=self.folder / "program.py", root=ROOT, folder=self.folder, options=self.options
-        )
+    def configure(self) -> bool:
+        """Whether CMake configured the project; `told` is what it printed."""
+        text = PROJECT.format(python=sys.executable, root=ROOT, folder=self.folder, options=self.options)
         (self.folder / "CMakeLists.txt").write_text(text)
         command = ["cmake", "-S", str(self.folder), "-B", str(self.folder / "build")]
-        return subprocess.run(command, capture_output=True, check=False).returncode
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        self.told = done.stdout + done.stderr
+        return done.returncode == 0
 
-    def runs(self) -> int:
-        return len((self.folder / "runs").read_text())
+    def compiled(self) -> bool:
+        """Configure; whether espgen was run."""
+        assert self.configure(), self.told
+        return "espgen: compiling" in self.told
 
-    def compiled(self) -> str:
-        return (self.folder / "component" / "espgen_component.json").read_text()
+    def kernels(self) -> set[str]:
+        manifest = json.loads((self.folder / "component" / "espgen_component.json").read_text())
+        return {entry["kernel"].split("_")[0] for entry in manifest["kernels"]}
 
 
 def test_a_model_is_compiled_again_only_when_it_or_the_options_change(tmp_path: Path) -> None:
     application = Application(tmp_path)
-    assert application.configure() == 0
-    assert (application.runs(), application.compiled()) == (1, "compile first")
-    assert application.configure() == 0
-    assert application.runs() == 1
-    application.model("second", 4_000_000_000)
-    assert application.configure() == 0
-    assert (application.runs(), application.compiled()) == (2, "compile second")
-    application.model("second", 1_000_000_000)
+    assert application.compiled()
+    assert not application.compiled()
+    first = application.kernels()
+    application.model(MODEL.read_bytes(), 4_000_000_000)
+    assert application.compiled()
+    application.model(MODEL.read_bytes(), 1_000_000_000)
     application.options = "--kernels portable"
-    assert application.configure() == 0
-    assert (application.runs(), application.compiled()) == (3, "compile second --kernels portable")
-    assert application.configure() == 0
-    assert application.runs() == 3
+    assert application.compiled()
+    assert application.kernels() != first
+    assert not application.compiled()
+    assert api.verify(tmp_path / "component", target="host", limit=1)["equal"]
+
+
+def test_the_file_that_an_earlier_version_left_in_the_component_is_no_hindrance(tmp_path: Path) -> None:
+    application = Application(tmp_path)
+    assert application.compiled()
+    (tmp_path / "component" / "espgen_options.txt").write_text("")
+    application.options = "--kernels portable"
+    assert application.compiled()
+    assert not application.compiled()
 
 
 def test_a_model_that_does_not_compile_stops_the_build(tmp_path: Path) -> None:
     application = Application(tmp_path)
-    application.model("broken")
-    assert application.configure() != 0
+    application.model(b"broken")
+    assert not application.configure()
+    assert "could not compile" in application.told
+    assert not (tmp_path / "component").exists()
 
 
 @pytest.mark.prove

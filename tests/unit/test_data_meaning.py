@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from espgen import api, cli, evaluation
+from espgen.data import npz
 from espgen.data.inputs import Grid, ModelInput
 from espgen.data.mapping import Wanted, checked, parse
 from espgen.data.meaning import meant
@@ -26,6 +27,7 @@ from espgen.resources import models_dir
 
 INT8 = Grid(0.5, -28, DType.INT8)
 REAL = ModelInput("x", (1, 4), DType.FLOAT32, False, INT8)
+WIDE = ModelInput("x", (1, 4), DType.FLOAT32, False, Grid(0.5, 0, DType.INT16))
 PLAIN = ModelInput("x", (1, 4), DType.FLOAT32)
 TOKENS = ModelInput("x", (1, 4), DType.INT64)
 INTEGER = ModelInput("x", (1, 4), DType.UINT8, False, Grid(0.5, 100, DType.UINT8))
@@ -43,6 +45,9 @@ PIXELS = np.array([[0, 3, 77, 255]], np.uint8)
         (PIXELS, REAL, "codes", [-50.0, -48.5, -11.5, 77.5], ["taken as codes of the int8 input, moved by -128"]),
         (PIXELS.astype(np.int64) - 128, REAL, "codes", [-50.0, -48.5, -11.5, 77.5], ["taken as codes"]),
         (PIXELS, TOKENS, "", [0, 3, 77, 255], []),
+        (PIXELS.astype(">i2"), WIDE, "codes", [0.0, 1.5, 38.5, 127.5], ["codes"]),
+        (PIXELS.astype("<u2"), WIDE, "codes", [-16384.0, -16382.5, -16345.5, -16256.5], ["moved by -32768"]),
+        (FLOATS.astype(">f8"), REAL, "", [0.0, 1.5, 40.25, 77.5], []),
         (PIXELS, INTEGER, "", [0, 3, 77, 255], []),
         (FLOATS, INTEGER, "", [100, 103, 180, 255], ["put on the grid"]),
         (PIXELS, INTEGER, "real", [100, 106, 254, 255], ["put on the grid", "1 of 4 values"]),
@@ -68,6 +73,9 @@ def test_the_rule(data: np.ndarray, item: ModelInput, meaning: str, expected: li
         (FLOATS, TOKENS, "", "the data holds fractions"),
         (PIXELS.astype(np.int32) + 1, INTEGER, "", "holds 0 to 255"),
         (np.array([["a"]]), REAL, "", "type <U1"),
+        (np.array([[1e300]]), REAL, "", "beyond float32"),
+        (np.array([[1e300]]), INTEGER, "", "beyond float32"),
+        (np.array([[2**63]], np.uint64), TOKENS, "", "int64 input holds"),
         (PIXELS > 3, REAL, "", "type bool"),
         (PIXELS * 1j, REAL, "real", "type complex128"),
     ],
@@ -255,6 +263,7 @@ HEADERS = {
     "code": _npy("__import__('os').abort()", bytes(64)),
     "texts": _npy("{'descr': '<f4', 'fortran_order': False, 'shape': 'abc', }", bytes(64)),
     "version": b"\x93NUMPY\x09\x00" + bytes(100),
+    "long_header": b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 100_000,
     "short": b"\x93NUM",
     "no_array": b"hello",
     "empty": b"",
@@ -288,6 +297,14 @@ def test_an_archive_that_claims_more_than_it_can_hold(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(EspgenError, match="cannot be read"):
         of_file(path).read("image")
+
+
+def test_an_array_larger_than_memory_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "data.npz", image=np.zeros((1000, 1, 8, 8), np.float32))
+    assert of_file(tmp_path / "data.npz").read("image").shape == (1000, 1, 8, 8)
+    monkeypatch.setattr(npz, "_memory", lambda: 500_000)
+    with pytest.raises(EspgenError, match="memory"):
+        of_file(tmp_path / "data.npz").read("image")
 
 
 @pytest.mark.parametrize("verb", ["verify", "evaluate", "quantize"])

@@ -126,7 +126,9 @@ def test_initializers_among_the_inputs_are_constants() -> None:
 def test_unused_outputs_are_empty() -> None:
     nodes = [node("Split", "x", "a b c", axis=0), node("Relu", "b", "y")]
     graph = load_onnx(serialized(nodes, {"x": [6]}, ["y"], opset=11))
-    assert graph.nodes[0].outputs == ("", "b")
+    assert graph.nodes[0].outputs == ("a", "b"), "a node is known by its first output"
+    graph = load_onnx(serialized(nodes[:1], {"x": [6]}, ["c"], opset=11))
+    assert graph.nodes[0].outputs == ("a", "", "c")
     assert graph.nodes[0].attrs == {"axis": 0, "sizes": (2, 2, 2)}
 
 

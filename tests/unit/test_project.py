@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from espgen import api
-from espgen.codegen.project import GRAPH
+from espgen.codegen.project import GRAPH, MANIFEST
+from espgen.codegen.seal import sealed
 from espgen.errors import BAD_INPUT, ENVIRONMENT, EspgenError
 from espgen.resources import models_dir
 
@@ -90,6 +92,17 @@ def test_a_graph_that_is_not_the_manifests_proves_nothing(tmp_path: Path) -> Non
     saved = bytearray(path.read_bytes())
     saved[-1] ^= 1
     path.write_bytes(saved)
+    with pytest.raises(EspgenError, match="not as it was generated") as problem:
+        api.component_graph(tmp_path / "component")
+    assert problem.value.place == str(path)
+    manifest = tmp_path / "component" / MANIFEST
+    entries = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**entries, "seal": ""}))  # an old seal, or none
+    with pytest.raises(EspgenError, match="manifest is not as it was generated"):
+        api.component_graph(tmp_path / "component")
+    del entries["seal"]
+    manifest.unlink()
+    manifest.write_text(json.dumps(sealed(entries, manifest.parent)))
     with pytest.raises(EspgenError, match="not the one that its manifest names"):
         api.component_graph(tmp_path / "component")
 

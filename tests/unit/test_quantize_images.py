@@ -100,3 +100,26 @@ def test_a_list_says_which_images_and_in_which_order(folder: Path, tmp_path: Pat
     assert [file.name for file in images.files] == ["004.png", "001.png"]
     assert labels is not None
     assert labels.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize(
+    "listing", [b"000.png \xc2\xb2", b"000.png --1", b"000.png", b"000.png 99999999999999999999", b"\xff\xfe 1", b"000.png 1.0"]
+)
+def test_lists_that_are_none(listing: bytes, tmp_path: Path) -> None:
+    (tmp_path / "val_list.txt").write_bytes(listing)
+    with pytest.raises(EspgenError, match=r"line 1 is not|no UTF-8 text") as caught:
+        find_images(tmp_path, (1, 3, 16, 16), Preprocess(), None)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + bytes(60), "cut", "bomb"])
+def test_images_that_are_none(content: bytes | str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = (folder / "000.png").read_bytes()
+    if content == "bomb":
+        monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 10)
+    (tmp_path / "a.png").write_bytes(whole if content == "bomb" else whole[:200] if content == "cut" else content)
+    images, _ = find_images(tmp_path, (1, 3, 16, 16), Preprocess(), None)
+    with pytest.raises(EspgenError, match="can't read the image") as caught:
+        np.asarray(images)
+    assert caught.value.exit_code == 2
+    assert caught.value.place == str(tmp_path / "a.png")
