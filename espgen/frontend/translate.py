@@ -96,7 +96,8 @@ def _standard(importer: Importer, node: NodeProto, version: int, name: str) -> N
             f"{node.op_type} runs a subgraph at run time", node=name, place=f"operator {node.op_type}",
             hint="unroll loops and fix conditions before export",
         )  # fmt: skip
-    while node.output and not node.output[-1]:
+    variadic = bool(schema.outputs) and schema.outputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+    while node.output and not node.output[-1] and not variadic:  # the parts of a Split are counted
         del node.output[-1]
     if node.output and not node.output[0]:  # a node is known by its first output
         node.output[0] = importer.fresh(f"{name}/unread")

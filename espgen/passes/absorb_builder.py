@@ -150,7 +150,7 @@ class Builder:
         if isinstance(symbol, Quantized):
             return self._requantize(symbol, quant, dtype, name, reader)
         if isinstance(symbol, Source):
-            return self._quantize_input(symbol, quant, dtype, reader)
+            return self._quantize_input(symbol, quant, dtype, name, reader)
         result = self.declare(name, symbol.shape, dtype, quant)
         if isinstance(symbol, Function):
             self._emit_function(symbol, result)
@@ -176,13 +176,12 @@ class Builder:
         self.emit(reader.name, "Requantize", (symbol.name,), (result,))
         return result
 
-    def _quantize_input(self, symbol: Source, quant: QuantParams, dtype: DType, reader: Node) -> str:
+    def _quantize_input(self, symbol: Source, quant: QuantParams, dtype: DType, name: str, reader: Node) -> str:
         self.input_grids.setdefault(symbol.label, {})[quant, dtype] = None
         known = self.values.get(symbol.label)
         if known is not None:
-            return self._requantize(
-                Quantized(symbol.label, symbol.shape, symbol.label), quant, dtype, f"{symbol.label}_q", reader
-            )
+            wanted = f"{symbol.label}_q" if name == symbol.label else name
+            return self._requantize(Quantized(symbol.label, symbol.shape, symbol.label), quant, dtype, wanted, reader)
         self.values[symbol.label] = Value(symbol.label, symbol.shape, dtype, quant)
         return symbol.label
 
