@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from espgen.verify.compare import Comparison, compare_device, compare_host
 from espgen.verify.component import Component
 from espgen.verify.data import Dataset, load_dataset, random_dataset
 from espgen.verify.device import Device
+from espgen.verify.expected import expected_info
 from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
 from espgen.verify.simulator import Options as SimulatorOptions
@@ -183,32 +184,40 @@ def component_graph(component: Path) -> Graph:
 
 def _verify_host(component: Component, graph: Graph, samples: Dataset, progress: Progress | None) -> dict[str, Any]:
     accuracy = Accuracy()
-    with HostModel(build_host(component.path)) as model:
-        comparison = Comparison(model.layers)
+    expected = expected_info(graph, component)
+    with HostModel(build_host(component.path), expected) as model:
+        comparison = Comparison(model.layers, model.outputs)
         for index, sample in enumerate(samples):
             outputs = compare_host(model, sample, run_layers(graph, sample), comparison, index)
             _score(accuracy, graph, outputs, samples, index)
             if progress:
                 progress("verify", index + 1, len(samples))
-    return _verdict(comparison, accuracy, samples, "host")
+    return {**_verdict(comparison, accuracy, samples, "host"), "files": _files(component, component.exercised("host"))}
 
 
 def _verify_device(
     component: Component, graph: Graph, samples: Dataset, port: str | None, progress: Progress | None
 ) -> dict[str, Any]:
-    if port is not None:
-        return _compare_on(port, component, graph, samples, progress)
+    if port is not None:  # what was flashed cannot be read back: no file of the folder was run
+        return {**_compare_on(port, component, graph, samples, progress), "files": _files(component, ())}
     with Simulator(build_firmware(component.path), SimulatorOptions(memory_model=False, l2_kb=L2_KB)) as simulator:
-        return _compare_on(simulator.port, component, graph, samples, progress)
+        verdict = _compare_on(simulator.port, component, graph, samples, progress)
+    return {**verdict, "files": _files(component, component.exercised("chip"))}
+
+
+def _files(component: Component, exercised: Sequence[str]) -> dict[str, list[str]]:
+    """Which files of the component were built and run, and which were only compared with their hash."""
+    hashed = [name for name in component.manifest.get("files", {}) if name not in exercised]
+    return {"exercised": list(exercised), "hashed_only": hashed}
 
 
 def _compare_on(
     port: str, component: Component, graph: Graph, samples: Dataset, progress: Progress | None
 ) -> dict[str, Any]:
-    accuracy = Accuracy()
+    accuracy, expected = Accuracy(), expected_info(graph, component)
     with open_serial(port) as link:
-        device = Device.connect(link, expected_hash=component.hash)
-        comparison = Comparison(device.layers)
+        device = Device.connect(link, expected_hash=component.hash, expected=expected)
+        comparison = Comparison(device.layers, device.info.outputs)
         for index, sample in enumerate(samples):
             outputs = compare_device(device, sample, run_layers(graph, sample), comparison, index)
             _score(accuracy, graph, outputs, samples, index)
@@ -260,16 +269,19 @@ def profile(
     samples = _samples(loaded, graph, data, None, 1) if data else random_dataset(graph, 1)
     sample = next(iter(samples))
     if port is not None:
-        return {**_profile_on(port, loaded, sample, explain, cold), "memory": _memory(loaded)}
+        return {**_profile_on(port, loaded, graph, sample, explain, cold), "memory": _memory(loaded)}
     image = build_firmware(loaded.path)
     memory = _memory(loaded, flash_bytes(image))
     with Simulator(image, SimulatorOptions(memory_model=cold, l2_kb=L2_KB)) as simulator:
-        return {**_profile_on(simulator.port, loaded, sample, explain, cold), "memory": memory}
+        return {**_profile_on(simulator.port, loaded, graph, sample, explain, cold), "memory": memory}
 
 
-def _profile_on(port: str, component: Component, sample: Mapping[str, Any], explain: bool, cold: bool) -> dict[str, Any]:
+def _profile_on(
+    port: str, component: Component, graph: Graph, sample: Mapping[str, Any], explain: bool, cold: bool
+) -> dict[str, Any]:
+    expected = expected_info(graph, component)
     with open_serial(port) as link:
-        device = Device.connect(link, expected_hash=component.hash)
+        device = Device.connect(link, expected_hash=component.hash, expected=expected)
         result = device.profile(sample, cold=cold)
     layers = [
         {

@@ -18,6 +18,7 @@ from espgen.quantize.evaluate import Runner, integer_runner
 from espgen.verify.build import build_firmware, build_host
 from espgen.verify.component import Component
 from espgen.verify.device import Device
+from espgen.verify.expected import expected_info
 from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
 from espgen.verify.simulator import Simulator
@@ -85,17 +86,19 @@ def _compiled(model: Path) -> Iterator[Path]:
 @contextmanager
 def _runner(model: Path, folder: Path, place: str, port: str | None) -> Iterator[Runner]:
     component, graph = Component.load(folder), api.component_graph(folder)
+    expected = expected_info(graph, component)
     source = load_onnx(model)
     if (source.inputs, source.outputs) != (graph.inputs, graph.outputs):
         hint = f"the component reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}: compile the model again"
         raise EspgenError("the component was made from another model", place=str(folder), hint=hint)
     with ExitStack() as stack:
         if place == "host":
-            host = stack.enter_context(HostModel(build_host(component.path)))
+            host = stack.enter_context(HostModel(build_host(component.path), expected))
 
             yield integer_runner(source, lambda feeds: host.run(feeds, keep="outputs"), graph)
         else:
             if port is None:
                 port = stack.enter_context(Simulator(build_firmware(component.path))).port
-            device = Device.connect(stack.enter_context(open_serial(port)), expected_hash=component.hash)
+            link = stack.enter_context(open_serial(port))
+            device = Device.connect(link, expected_hash=component.hash, expected=expected)
             yield integer_runner(source, lambda feeds: device.run(feeds), graph)

@@ -107,6 +107,7 @@ def _write_files(
         "firmware_sources": chip_sources,
         "host_sources": host_sources,
         "include_dirs": ["include", "src"],
+        "steps": len(component.view.steps),
         "memory": {
             "internal": component.view.internal_bytes,
             "psram": component.view.psram_bytes,

@@ -49,10 +49,28 @@ def verification(result: Result) -> str:
     differing = sum(not layer["equal"] for layer in result["layers"])
     verdict = "every layer equal, byte for byte" if result["equal"] else f"not equal in {_counted(differing, 'layer')}"
     lines += ["", f"{_counted(result['samples'], 'sample')} on {result['target']}: {verdict}"]
+    files = result.get("files")
+    if files:
+        lines += _files(files["exercised"], files["hashed_only"])
     accuracy = result.get("accuracy")
     if accuracy:
         lines.append(f"accuracy: top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} %")
     return "\n".join(lines)
+
+
+def _files(exercised: Sequence[str], hashed: Sequence[str]) -> list[str]:
+    """Which files of the component the verdict is about: those with code or constants by name, the others by their number."""
+    if not exercised:
+        return ["files: all as generated; the board ran what was flashed, which cannot be read back"]
+    told = [name.removeprefix("src/") for name in exercised if name.endswith((".cpp", ".bin"))]
+    rest = len(exercised) - len(told)
+    lines = [f"files run: {', '.join(told)} and {_counted(rest, 'other')}"]
+    idle = [name.removeprefix("src/") for name in hashed if name.startswith("src/")]
+    if idle:
+        assembly = sum(name.endswith(".S") for name in idle)
+        shown = [name for name in idle if not name.endswith(".S")]
+        lines.append(f"not run here, only hashed: {', '.join(shown)} and {_counted(assembly, 'file')} of assembly")
+    return lines
 
 
 def _counted(count: int, what: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from espgen.errors import EspgenError
 from espgen.verify.device import Device
 from espgen.verify.host import HostModel
-from espgen.verify.model_info import LayerInfo
+from espgen.verify.model_info import LayerInfo, TensorInfo
 from espgen.verify.rows import hash_rows
 
 
@@ -50,12 +50,23 @@ class LayerReport:
 
 
 class Comparison:
-    """Collects the verdict over samples. Values are found by the names in LayerInfo.values."""
+    """Collects the verdict over samples. Values are found by the names in LayerInfo.values.
 
-    def __init__(self, layers: Sequence[LayerInfo]) -> None:
-        self._layers = tuple(layers)
+    outputs  the model's: those that no layer makes (views of other values) are compared as layers of their own
+    """
+
+    def __init__(self, layers: Sequence[LayerInfo], outputs: Sequence[TensorInfo] = ()) -> None:
+        made = {name for layer in layers for name in layer.values}
+        views = [tensor for tensor in outputs if tensor.name not in made]
+        self.compared = (
+            *layers,
+            *(
+                LayerInfo(len(layers) + number, tensor.name, "output", 0, 0, (tensor.index,), (tensor.name,))
+                for number, tensor in enumerate(views)
+            ),
+        )
         self._reports = {
-            layer.index: LayerReport(layer.name, equal=True, max_abs_diff=0, first_diff=None) for layer in layers
+            layer.index: LayerReport(layer.name, equal=True, max_abs_diff=0, first_diff=None) for layer in self.compared
         }
         self.samples = 0
 
@@ -66,7 +77,7 @@ class Comparison:
         reference: Mapping[str, np.ndarray],
     ) -> None:
         """Compare every layer of one sample. EspgenError where a value is missing on either side."""
-        for layer in self._layers:
+        for layer in self.compared:
             self.add_layer(sample, layer, actual, reference)
         self.samples += 1
 
@@ -114,7 +125,7 @@ class Comparison:
     @property
     def layers(self) -> tuple[LayerReport, ...]:
         """The reports in the layers' order."""
-        return tuple(self._reports[layer.index] for layer in self._layers)
+        return tuple(self._reports[layer.index] for layer in self.compared)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The reports as `espgen verify --json` gives them."""
@@ -149,7 +160,7 @@ def compare_device(
     """
     hashes = device.layer_hashes(inputs, check_memory=comparison.samples == 0)
     outputs = device.outputs()
-    for layer in device.layers:
+    for layer in comparison.compared:
         if all(name in outputs for name in layer.values):
             comparison.add_layer(sample, layer, outputs, reference)
             continue

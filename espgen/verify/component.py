@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espgen.codegen.seal import check_seal, lies_in
+from espgen.codegen.seal import BUILT_FOLDERS, check_seal, lies_in
 from espgen.errors import EspgenError
 from espgen.resources import MODEL_ABI
 
@@ -83,6 +83,17 @@ class Component:
         return component
 
 
+    def exercised(self, target: str) -> tuple[str, ...]:
+        """The sealed files whose content decides what runs on `target`: "host", or "chip" (the simulator, a board)."""
+        other = self.firmware_sources if target == "host" else self.host_sources
+        # A weights file is assembled with the .S of its name.
+        idle = {path for source in other for path in (source, source.with_suffix(".bin"))}
+        return tuple(
+            name for name in self.manifest.get("files", {}) if name.startswith(_BUILT) and self.path / name not in idle
+        )
+
+
+_BUILT = tuple(f"{folder}/" for folder in BUILT_FOLDERS)
 _ENTRIES: dict[str, dict[str, type]] = {
     "memory": {"internal": int, "psram": int, "weights": int, "tables": int, "planner": str},
     "kernels": {"layer": str, "op": str, "kernel": str, "candidates": list},

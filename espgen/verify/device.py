@@ -11,8 +11,8 @@ import numpy as np
 
 from espgen.errors import EspgenError, environment_error
 from espgen.resources import MODEL_ABI
-from espgen.verify.link import DeviceRefusal, Link
-from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, parse_text, read_model_info
+from espgen.verify.link import DeviceRefusal, Link, printable
+from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, not_the_graphs, parse_text, read_model_info
 from espgen.verify.protocol import MAX_DATA, PROTOCOL_VERSION, Counter, ErrorCode, RunFlag, Type
 from espgen.verify.rows import hash_rows
 
@@ -115,11 +115,12 @@ class Device:
         return self.info.layers
 
     @staticmethod
-    def connect(link: Link, expected_hash: str | None = None) -> Device:
+    def connect(link: Link, expected_hash: str | None = None, expected: ModelInfo | None = None) -> Device:
         """Say hello and read the model's description.
 
-        EspgenError (exit code 3) where nothing answers, where the firmware speaks another protocol, or where it was
-        built from another model than `expected_hash` (64 hex digits) names.
+        EspgenError (exit code 3) where nothing answers, where the firmware speaks another protocol, where it was
+        built from another model than `expected_hash` (64 hex digits) names, or where it does not describe the `expected`
+        tensors, layers and ports, all of them. Without `expected`, the device is believed.
         """
         hello = parse_hello(_hello_or_reset(link))
         if hello.protocol != PROTOCOL_VERSION or hello.abi != MODEL_ABI:
@@ -140,7 +141,12 @@ class Device:
         def describe(what: int, index: int) -> bytes:
             return link.request(Type.DESCRIBE, struct.pack("<BH", what, index))
 
-        return Device(link, hello, read_model_info(describe, hello.tensors, hello.layers))
+        if expected is not None:
+            found = (hello.steps, hello.layer_outputs)
+            if found != (expected.steps, len(expected.layer_outputs)):
+                wanted = f"{expected.steps} and {len(expected.layer_outputs)}"
+                raise not_the_graphs(f"it has {found[0]} steps and {found[1]} layer outputs, the component {wanted}")
+        return Device(link, hello, read_model_info(describe, hello.tensors, hello.layers, expected))
 
     def run(self, inputs: Mapping[str, np.ndarray], progress: Progress | None = None) -> dict[str, np.ndarray]:
         """Run once and return the model's outputs."""
@@ -181,9 +187,15 @@ class Device:
         data = {tensor.name: bytearray(tensor.nbytes) for tensor in tensors}
         missing = {tensor.name: set(range(tensor.rows)) for tensor in tensors}
         report = self.run_model(inputs, RunFlag.STOP_AT_LAYER, chosen.index, progress)
+        stops = 0
         while report.stopped:
+            stops += 1
+            if stops > self.hello.steps:
+                raise _nonsense()
             for tensor in tensors:
                 begin, end = min(report.row_begin, tensor.rows), min(report.row_end, tensor.rows)
+                if begin > end:
+                    raise _nonsense()
                 start = begin * tensor.row_bytes
                 packed = self._read(tensor, start, (end - begin) * tensor.row_bytes)
                 data[tensor.name][start : start + len(packed)] = packed
@@ -207,6 +219,8 @@ class Device:
             LayerProfile(layer.name, layer.op, layer.macs, *counters)
             for layer, counters in zip(self.info.layers, table, strict=True)
         )
+        if self.hello.clock_hz == 0 or report.cycles != sum(layer.cycles for layer in layers):
+            raise _nonsense()
         return Profile(
             report.cycles, report.instructions, report.stalls, self.hello.clock_hz, report.cold, layers
         )
@@ -243,7 +257,7 @@ class Device:
             for tensor, data in zip(self.info.inputs, packed, strict=True):
                 self._write(tensor, data)
             try:
-                return _parse_run(self.link.request(Type.RUN, request, progress))
+                return _parse_run(self.link.request(Type.RUN, request, progress, self.hello.steps))
             except DeviceRefusal as refusal:
                 if refusal.code == ErrorCode.GUARD:
                     raise self._stray(refusal.detail) from refusal
@@ -268,7 +282,8 @@ class Device:
 
     def _go_on(self, stop_layer: int, progress: Progress | None) -> RunReport:
         flags = RunFlag.CONTINUE | RunFlag.STOP_AT_LAYER
-        return _parse_run(self.link.request(Type.RUN, struct.pack("<BH", flags, stop_layer), progress))
+        request = struct.pack("<BH", flags, stop_layer)
+        return _parse_run(self.link.request(Type.RUN, request, progress, self.hello.steps))
 
     def _write(self, tensor: TensorInfo, data: bytes) -> None:
         step = MAX_DATA - 6
@@ -327,9 +342,9 @@ def parse_hello(data: bytes) -> Hello:
         version,
         abi,
         digest.hex(),
-        model,
-        target,
-        build_id,
+        printable(model),
+        printable(target),
+        printable(build_id),
         clock,
         revision,
         Counter(counters),

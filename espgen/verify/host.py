@@ -46,10 +46,10 @@ class _Backend(Protocol):
 class HostModel:
     """A built component (espgen.verify.build.build_host). Inputs and results as in espgen.verify.device.Device.
 
-    EspgenError (exit code 3) where it cannot be loaded.
+    EspgenError (exit code 3) where it cannot be loaded, or does not describe the `expected` tensors, layers and ports.
     """
 
-    def __init__(self, built: Path) -> None:
+    def __init__(self, built: Path, expected: ModelInfo | None = None) -> None:
         self._backend: _Backend = _Library(built) if built.suffix == ".so" else _Worker(built)
         abi, digest, self.name = self._backend.identity()
         if abi != MODEL_ABI:
@@ -60,7 +60,7 @@ class HostModel:
             )
         self.hash = digest.hex()
         self.info: ModelInfo = read_model_info(
-            self._backend.describe, self._backend.count(_TENSORS), self._backend.count(_LAYERS)
+            self._backend.describe, self._backend.count(_TENSORS), self._backend.count(_LAYERS), expected
         )
         self._runs = 0
 

@@ -45,6 +45,7 @@ class Timing:
     reply: float = 1.0  # for a reply or for the acknowledgement of a long command
     retries: int = 8  # how often a request is sent again
     silence: float = 120.0  # between two signs of life while the model runs
+    run: float = 3600.0  # for one request, whatever signs of life there are
     hello: float = 12.0  # until the first answer
     hello_interval: float = 0.3
     drain: float = 0.05  # without a byte: what the device printed before is over
@@ -56,13 +57,19 @@ class Timing:
         return (size + MAX_ENCODED + 2) * BITS_PER_BYTE / self.baud if self.baud else 0.0
 
 
+def printable(text: str) -> str:
+    """What a device says, fit for a terminal: no control characters."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 class DeviceRefusal(EspgenError):
     """The device understood a request and refused it."""
 
     def __init__(self, code: int, detail: bytes, request: int) -> None:
         name = Type(request).name.lower() if request in Type._value2member_map_ else f"{request:#x}"
-        hint = "restart the verification" if code == ErrorCode.SESSION else None
-        text = detail.decode("utf-8", "replace") if code != ErrorCode.GUARD else "a layer wrote outside its buffers"
+        again = "restart the verification"
+        hint = again if code == ErrorCode.SESSION else f"{again}; if it stays, build and flash the component again"
+        text = printable(detail.decode("utf-8", "replace")) if code != ErrorCode.GUARD else "a layer wrote outside its buffers"
         super().__init__(f"the device refuses {name}: {text}", hint=hint, exit_code=3)
         self.code = code
         self.detail = detail
@@ -126,18 +133,22 @@ class Link:
                 raise self._no_answer()
 
     def request(
-        self, kind: Type, data: bytes = b"", on_progress: Callable[[int, int], None] | None = None
+        self,
+        kind: Type,
+        data: bytes = b"",
+        on_progress: Callable[[int, int], None] | None = None,
+        steps: int | None = None,
     ) -> bytes:
         """Send a request and return its reply's data.
 
-        `on_progress` receives steps done and steps in all while the model runs. DeviceRefusal where the device
-        says no, EspgenError (exit code 3) where no valid reply comes in time.
+        `on_progress` receives steps done and steps in all while the model runs; it has `steps` of them. DeviceRefusal where the
+        device says no, EspgenError (exit code 3) where no valid reply comes in time, or progress beyond the last step.
         """
         if self._broken or self._session == 0:
             raise self._lost("the session is over")
         self._sequence = (self._sequence + 1) & 0xFFFF
         before = self.resent
-        reply = self._exchange(kind, data, on_progress)
+        reply = self._exchange(kind, data, on_progress, steps)
         if reply is None:
             self._broken = True
             asked = self.resent - before + 1
@@ -145,15 +156,16 @@ class Link:
         return self._unless_refused(reply)
 
     def _exchange(
-        self, kind: Type, data: bytes, on_progress: Callable[[int, int], None] | None
+        self, kind: Type, data: bytes, on_progress: Callable[[int, int], None] | None, all_steps: int | None
     ) -> Frame | None:
         patience = self.timing.reply + self.timing.on_wire(len(data))
         attempts = 0
         steps_done = -1  # 0 from the acknowledgement on
         alive = self._clock()
+        end = alive + self.timing.run
         while True:
             self._send(kind, data)
-            until = self._clock() + patience
+            until = min(self._clock() + patience, end)
             while (frame := self._receive(until)) is not None:
                 if self._matches(frame, kind):
                     return frame
@@ -161,16 +173,19 @@ class Link:
                     # Damaged on the way there: perhaps not this request, and perhaps its reply is coming.
                     until = min(until, self._clock() + self.timing.drain)
                 steps, total = self._sign_of_life(frame)
+                if steps > total or (total and all_steps is not None and total != all_steps):
+                    self._broken = True
+                    raise self._lost(f"the device reports step {steps} of {total}, the model has {all_steps or total}")
                 if steps > steps_done:  # a repeated frame is no sign of life
                     steps_done, alive = steps, self._clock()
-                    until = alive + patience
+                    until = min(alive + patience, end)
                     if on_progress and total:
                         on_progress(steps, total)
             if steps_done < 0:
                 if attempts == self.timing.retries:
                     return None
                 attempts += 1
-            elif self._clock() - alive >= self.timing.silence:
+            elif self._clock() - alive >= self.timing.silence or self._clock() >= end:
                 return None
             else:
                 patience = min(2 * patience, self.timing.silence)
@@ -214,7 +229,7 @@ class Link:
             if isinstance(item, Noise):
                 self._note(item.data)
             elif item is not None and item.type == Type.LOG:
-                self.on_log(item.data.decode("utf-8", "replace"))
+                self.on_log(printable(item.data.decode("utf-8", "replace")))
             elif item is not None:
                 return item
             else:

@@ -1,19 +1,20 @@
-"""What a built model says about itself, read from the bytes of firmware/agent/describe.h."""
+"""What a built model says about itself (the bytes of firmware/agent/describe.h), compared with what its graph says."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from espgen.errors import environment_error
+from espgen.errors import EspgenError, environment_error
 from espgen.verify.protocol import Describe
 
 # In the order of espgen::DType in firmware/include/espgen/model.h.
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "int64", "float32")
 MAX_TEXT = 480  # bytes of a name; longer ones are cut
+MAX_OPERATOR = 64
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Tensors, layers, and which tensors are the model's inputs and outputs."""
+    """Tensors, layers, which tensors are the model's inputs and outputs, and in how many steps it runs (0: not known)."""
 
     tensors: tuple[TensorInfo, ...]
     layers: tuple[LayerInfo, ...]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    steps: int = 0
 
     def outputs_of(self, layer: LayerInfo) -> tuple[TensorInfo, ...]:
         return tuple(self.tensors[index] for index in layer.outputs)
@@ -75,21 +77,79 @@ class ModelInfo:
         return tuple(tensor for layer in self.layers for tensor in self.outputs_of(layer))
 
 
-def read_model_info(describe: Callable[[int, int], bytes], tensors: int, layers: int) -> ModelInfo:
-    """Ask `describe(what, index)` for everything. EspgenError where the answer makes no sense."""
+def read_model_info(
+    describe: Callable[[int, int], bytes], tensors: int, layers: int, expected: ModelInfo | None = None
+) -> ModelInfo:
+    """Ask `describe(what, index)` for everything. EspgenError (exit code 3) where the answer makes no sense.
+
+    expected  what the component's graph says (espgen.verify.expected): the answer must say the same, all of it, and is
+              compared piece by piece, so that nothing that is announced is allocated or counted to. It is what is returned:
+              names are whole in it.
+    """
     try:
-        tensor_infos = tuple(parse_tensor(index, describe(Describe.TENSOR, index)) for index in range(tensors))
-        layer_infos = tuple(parse_layer(index, describe(Describe.LAYER, index)) for index in range(layers))
-        inputs, outputs = read_interface(describe)
-        layer_infos = tuple(
+        if expected is not None:
+            _compare_counts("tensors", tensors, len(expected.tensors))
+            _compare_counts("layers", layers, len(expected.layers))
+        tensor_infos, layer_infos = [], []
+        for index in range(tensors):
+            tensor_infos.append(parse_tensor(index, describe(Describe.TENSOR, index)))
+            if expected is not None:
+                wanted = expected.tensors[index]
+                _compare("tensor", tensor_infos[-1], replace(wanted, name=as_described(wanted.name)))
+        for index in range(layers):
+            layer_infos.append(parse_layer(index, describe(Describe.LAYER, index)))
+            if expected is not None:
+                layer = expected.layers[index]
+                name, op = as_described(layer.name), as_described(layer.op, MAX_OPERATOR)
+                _compare("layer", layer_infos[-1], replace(layer, name=name, op=op, values=()))
+        wanted_counts = None if expected is None else (len(expected.inputs), len(expected.outputs))
+        inputs, outputs = read_interface(describe, wanted_counts)
+        if expected is not None:
+            _compare_ports("inputs", inputs, expected.inputs)
+            _compare_ports("outputs", outputs, expected.outputs)
+            return expected
+        named = tuple(
             replace(layer, values=tuple(tensor_infos[index].name for index in layer.outputs)) for layer in layer_infos
         )
-        return ModelInfo(tensor_infos, layer_infos, _pick(tensor_infos, inputs), _pick(tensor_infos, outputs))
-    except (struct.error, IndexError, ValueError) as error:
+        found = tuple(tensor_infos)
+        return ModelInfo(found, named, _pick(found, inputs), _pick(found, outputs))
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise environment_error(
             f"the model's description makes no sense: {error}",
             hint="rebuild the component and the firmware with the same version of espgen",
         ) from error
+
+
+def as_described(text: str, limit: int = MAX_TEXT) -> str:
+    """A name as a description gives it: a C string, cut after `limit` bytes."""
+    return text.encode("utf-8", "replace").partition(b"\0")[0][:limit].decode("utf-8", "replace")
+
+
+def not_the_graphs(what: str) -> EspgenError:
+    """What runs is not what the component's graph describes (exit code 3): nothing it says proves anything."""
+    return environment_error(
+        f"what runs is not the component's graph: {what}",
+        hint="compile the model again with this espgen, then build and flash it",
+    )
+
+
+def _compare_counts(what: str, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise not_the_graphs(f"it has {found} {what}, the graph {wanted}")
+
+
+def _compare(kind: str, found: TensorInfo | LayerInfo, wanted: TensorInfo | LayerInfo) -> None:
+    for field in fields(wanted):
+        ours, theirs = getattr(wanted, field.name), getattr(found, field.name)
+        if theirs != ours:
+            name = field.name.replace("_", " ")
+            raise not_the_graphs(f"{name} of {kind} {wanted.index} ({wanted.name!r}) is {theirs!r}, in the graph {ours!r}")
+
+
+def _compare_ports(what: str, found: tuple[int, ...], wanted: tuple[TensorInfo, ...]) -> None:
+    numbers = tuple(tensor.index for tensor in wanted)
+    if found != numbers:
+        raise not_the_graphs(f"its {what} are the tensors {found}, in the graph {numbers}")
 
 
 def _pick(tensors: tuple[TensorInfo, ...], indices: Iterable[int]) -> tuple[TensorInfo, ...]:
@@ -117,12 +177,20 @@ def parse_layer(index: int, data: bytes) -> LayerInfo:
     return LayerInfo(index, name, op, macs, first_output, tuple(outputs))
 
 
-def read_interface(describe: Callable[[int, int], bytes]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tensor indices of the inputs and of the outputs, in as many answers as they take. struct.error for other answers."""
+def read_interface(
+    describe: Callable[[int, int], bytes], expected: tuple[int, int] | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tensor indices of the inputs and of the outputs, in as many answers as they take. struct.error for other answers.
+
+    expected  how many of each there must be
+    """
     indices: list[int] = []
     while True:
         data = describe(Describe.INTERFACE, len(indices))
         inputs, outputs = struct.unpack_from("<HH", data)
+        if expected is not None:
+            _compare_counts("inputs", inputs, expected[0])
+            _compare_counts("outputs", outputs, expected[1])
         found = struct.unpack(f"<{(len(data) - 4) // 2}H", data[4:])
         indices += found
         if len(indices) == inputs + outputs:
