@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from espgen.errors import EspgenError, environment_error
+from espgen.errors import MISMATCH, EspgenError, environment_error
 from espgen.resources import MODEL_ABI
 from espgen.verify.link import DeviceRefusal, Link, printable
 from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, not_the_graphs, parse_text, read_model_info
@@ -274,6 +274,7 @@ class Device:
             f"a kernel wrote outside its memory: arena {arena} was written at byte {offset}, in no buffer of {name}",
             node=name,
             hint="this is a defect of espgen: please report it with the model",
+            exit_code=MISMATCH,
         )
 
     def read_tensor(self, tensor: TensorInfo) -> np.ndarray:
