@@ -19,10 +19,14 @@ from typing import Any, NoReturn
 
 import click
 
-from espgen.errors import BAD_INPUT, DEFECT, DONE, INTERRUPTED, EspgenError, environment_error
+from espgen.errors import BAD_INPUT, DEFECT, DONE, ENVIRONMENT, INTERRUPTED, EspgenError, environment_error
 
 PACKAGES = ("espgen", "numpy", "onnx", "onnxruntime", "click")
 """Whose versions a report of a defect names."""
+
+
+ASKING = frozenset({"-h", "--help", "--version"})
+"""Options that only print."""
 
 
 class Interrupts:
@@ -80,6 +84,8 @@ def ended(command: Callable[[], Any], arguments: Sequence[str], interrupts: Inte
     except click.exceptions.Exit as done:
         return done.exit_code
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # click ends so where nobody reads any more
+            return DONE if not ASKING.isdisjoint(arguments) else ENVIRONMENT
         return done.code if isinstance(done.code, int) else DONE if done.code is None else BAD_INPUT
     except BaseException as error:
         if interrupts.seen or isinstance(error, click.Abort | KeyboardInterrupt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -115,10 +116,13 @@ def bar(what: str, done: int, total: int) -> str:
 
 
 def show(result: Mapping[str, Any], as_text: Callable[[Any], str], as_json: bool) -> None:
-    """Print a result for people or for programs; how the data was taken comes first."""
-    if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    for note in result.get("data", ()):
-        click.echo(f"note: {note}")
-    click.echo(as_text(result))
+    """Print a result for people or for programs; how the data was taken comes first.
+
+    A reader that leaves (`| head`) is no error, and changes nothing in the exit code.
+    """
+    notes = [f"note: {note}" for note in result.get("data", ())]
+    told = json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join([*notes, as_text(result)])
+    try:
+        click.echo(told)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
