@@ -26,9 +26,10 @@ from espgen.ops.base import (
     rows_of,
     zero_points,
 )
-from espgen.ops.broadcast import initializer, needs_64_bits, operand, reach
+from espgen.ops.broadcast import initializer, needs_64_bits, operand
 from espgen.ops.lowering import LoweringContext, clip_bounds
 from espgen.ops.operands import ACTIVATIONS, activation, fetch_all, same_meaning
+from espgen.ops.requantize import emit_requantize, sum_weights
 
 MAX_OPERANDS = 8
 
@@ -172,6 +173,9 @@ def _lower_sum(context: LoweringContext, node: Node) -> None:
     if node.op == "Requantize" and same_meaning(values[0], result) and unclipped:
         context.emit(node.name, "reshape", operands, (output,))
         return
+    if node.op == "Requantize":
+        emit_requantize(context, node.name, operands[0], values[0], output, bounds, node.name)
+        return
     emit_sum(context, node, operands, values, ratios, output, bounds)
 
 
@@ -185,14 +189,7 @@ def emit_sum(
     attrs: dict[str, int],
 ) -> None:
     """Append `add` with weights for the ratios s_i / s_y; EspgenError where 64 bits could overflow."""
-    # A 16-bit constant beside 8-bit values has a small ratio: 15-bit multipliers would leave it a handful of bits.
-    bits = 8 * max(value.dtype.size for value in (*values, context.values[output]))
-    weights = arith.choose_weights(ratios, bits, node=node.name)
-    total = sum(reach(value) * abs(factor) for value, factor in zip(values, weights.multiplier, strict=True))
-    if total >= 1 << 62:
-        raise EspgenError(
-            "the sum needs more than 62 bits", node=node.name, hint="re-quantize: the operands' scales differ too much"
-        )
+    weights = sum_weights(values, ratios, context.values[output], node.name)
     context.emit(node.name, "add", operands, (output,), weights=weights, **attrs)
 
 

@@ -6,8 +6,9 @@
     ("LeakyRelu", ("x",), 0.01)           attributes follow the operands, in the order of `ATTRIBUTES`
     ("quantized", ("x",), 0.5, 3, 0, 127) rounded to scale * (integer - zero point) with integers from low to high
 
-Everything is evaluated in float64. An expression is a graph: x * Sigmoid(x) of x * Sigmoid(x) has its operand once and
-refers to it twice. So whatever walks one visits every part once (`parts`): as a tree, its size doubles with every step.
+`evaluate` computes in float64; `evaluate_single` rounds every operation to float32, as the engines that run the ONNX model do. An
+expression is a graph: x * Sigmoid(x) of x * Sigmoid(x) has its operand once and refers to it twice. So whatever walks one visits
+every part once (`parts`): as a tree, its size doubles with every step.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from espgen.errors import EspgenError
 
 Array = npt.NDArray[np.float64]
 Expression = tuple[Any, ...]
+Rounding = Callable[[Array], Array]
 
 X: Expression = ("x",)
 
@@ -122,14 +124,34 @@ BINARY: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 """Operators of two operands."""
 
+STEPS = frozenset({"Ceil", "Floor", "Round", "Sign"})
+"""Operators with integer results."""
+
 
 def evaluate(expression: Expression, x: npt.NDArray[Any]) -> Array:
     """The expression's value for every element of `x` (any shape), in float64; not-a-number counts as 0.
 
     Infinities stay, so that a following saturation finds them. Raises EspgenError for an unknown operator.
     """
+    return _evaluated(expression, x, _double)
+
+
+def evaluate_single(expression: Expression, x: npt.NDArray[Any]) -> Array:
+    """As `evaluate`, with the variable, the constants and every operation's result rounded to float32 (held in float64)."""
+    return _evaluated(expression, x, _single)
+
+
+def _double(x: Array) -> Array:
+    return x
+
+
+def _single(x: Array) -> Array:
+    return x.astype(np.float32).astype(np.float64)
+
+
+def _evaluated(expression: Expression, x: npt.NDArray[Any], rounded: Rounding) -> Array:
     with np.errstate(all="ignore"):
-        result = np.broadcast_to(_evaluate(expression, np.asarray(x, np.float64)), np.shape(x))
+        result = np.broadcast_to(_evaluate(expression, rounded(np.asarray(x, np.float64)), rounded), np.shape(x))
     return np.where(np.isnan(result), 0.0, result)
 
 
@@ -153,7 +175,7 @@ def _operands(part: Expression) -> list[Expression]:
     return [item for item in part if isinstance(item, tuple)]
 
 
-def _evaluate(expression: Expression, x: Array) -> Array:
+def _evaluate(expression: Expression, x: Array, rounded: Rounding) -> Array:
     """Part by part; a value is kept until its last reader has had it."""
     order = parts(expression)
     readers: dict[int, int] = {}
@@ -163,7 +185,7 @@ def _evaluate(expression: Expression, x: Array) -> Array:
     values: dict[int, Array] = {}
     for part in order:
         operands = _operands(part)
-        values[id(part)] = _value(part, [values[id(operand)] for operand in operands], x)
+        values[id(part)] = rounded(_value(part, [values[id(operand)] for operand in operands], x, rounded))
         for operand in operands:
             readers[id(operand)] -= 1
             if readers[id(operand)] == 0:
@@ -171,8 +193,8 @@ def _evaluate(expression: Expression, x: Array) -> Array:
     return values[id(expression)]
 
 
-def _value(part: Expression, operands: Sequence[Array], x: Array) -> Array:
-    """The value of a part whose operands have the values `operands`."""
+def _value(part: Expression, operands: Sequence[Array], x: Array, rounded: Rounding) -> Array:
+    """The value, before rounding, of a part whose operands have the values `operands`."""
     head = part[0]
     if head == "x":
         return x
@@ -180,13 +202,23 @@ def _value(part: Expression, operands: Sequence[Array], x: Array) -> Array:
         return np.asarray(part[1], np.float64)
     if head == "quantized":
         scale, zero_point, low, high = part[2:]
-        steps = np.rint(np.nan_to_num(operands[0], posinf=1e30, neginf=-1e30) / scale)
+        quotient = rounded(np.asarray(operands[0] / rounded(np.asarray(scale, np.float64))))
+        steps = np.rint(np.nan_to_num(quotient, posinf=1e30, neginf=-1e30))
         return np.asarray((np.clip(steps + zero_point, low, high) - zero_point) * scale, np.float64)
     if head in BINARY:
-        return BINARY[head](operands[0], operands[1])
+        return np.asarray(BINARY[head](operands[0], operands[1]))
     if head in UNARY:
-        return UNARY[head](operands[0], *part[2:])
+        return np.asarray(UNARY[head](operands[0], *part[2:]))
     raise EspgenError(f"no elementwise function is called {head!r}", hint="replace it by operators ONNX defines")
+
+
+def has_steps_only(expression: Expression) -> bool:
+    """Whether the variable reaches the result only through functions with integer results: it is constant between jumps."""
+    found: dict[int, bool] = {}
+    for part in parts(expression):
+        constant = part[0] == "const" or part[0] in STEPS
+        found[id(part)] = constant or (part[0] != "x" and all(found[id(operand)] for operand in _operands(part)))
+    return found[id(expression)]
 
 
 def substitute(expression: Expression, operand: Expression) -> Expression:

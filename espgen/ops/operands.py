@@ -11,6 +11,7 @@ from espgen.errors import EspgenError
 from espgen.ir import DType, Node, Value
 from espgen.ops.base import Array
 from espgen.ops.lowering import CHANNELS_LAST, PLAIN, LoweringContext, clip_bounds
+from espgen.ops.requantize import emit_requantize
 
 ACTIVATIONS = (DType.INT8, DType.INT16)
 
@@ -77,7 +78,7 @@ def same_meaning(first: Value, second: Value) -> bool:
 
 
 def rescaled(context: LoweringContext, node: Node, form: str, source: Value, result: Value) -> str:
-    """`form`, which holds `source`, with the scale and type of `result`: by an `add` of one operand where they differ."""
+    """`form`, which holds `source`, with the scale and type of `result`: by a node of its own where they differ."""
     clip = "clip" in node.attrs and node.attrs["clip"] is not None
     if same_meaning(source, result) and not clip:
         return form
@@ -90,9 +91,8 @@ def rescaled(context: LoweringContext, node: Node, form: str, source: Value, res
         count += 1
         name = f"{form}_rescaled_{count}"
     context.values[name] = Value(name, held.shape, result.dtype, result.quant, held.layout)
-    weights = arith.choose_weights([source.scale / result.scale], 8 * result.dtype.size, node=node.name)
     bounds = clip_bounds(context, node, node.outputs[0])
-    context.emit(f"{node.name}_rescale", "add", (form,), (name,), weights=weights, **bounds)
+    emit_requantize(context, f"{node.name}_rescale", form, source, name, bounds, node.name)
     return name
 
 

@@ -1,16 +1,15 @@
 """Unary functions through tables made at compile time.
 
-Attributes: table, mode, low, high.
+Attributes: table, low, high; for int16 inputs mode, bits and (mode `segments`) segments.
 int8   256 entries of the output type, entry x + 128
-int16  257 entries, entry i is the function at x = 256 i - 32768; they may lie beyond the output's range, within 2^22, so
-       that interpolation towards a saturated value is right. Both modes exist in versions of ESP-DL:
-       interpolate  y = sat(rne((t[i] * (256 - f) + t[i + 1] * f) / 256)),  x + 32768 = 256 i + f
-       nearest      y = sat(t[rne((x + 32768) / 256)])
+int16  one of the forms of table_forms.py: interpolated or nearest entries at equal distances, or segments of their own steps
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,27 +20,35 @@ from espgen.ops.add import emit_sum
 from espgen.ops.base import Array, Case, GraphBuilder, KernelCall, OpSpec, StorageOf, bounds, output_array, rows_of
 from espgen.ops.broadcast import reach, rowwise_call
 from espgen.ops.expression import Array as FloatArray
-from espgen.ops.expression import Expression, evaluate
+from espgen.ops.expression import Expression, evaluate, evaluate_single, has_steps_only
 from espgen.ops.lowering import LoweringContext, clip_bounds
 from espgen.ops.operands import ACTIVATIONS, activation, fetch_all
+from espgen.ops.requantize import EVERY_INT8
 from espgen.ops.strides import IntArray
+from espgen.ops.table_forms import (
+    ENTRY_LIMIT,
+    EVERY_INT16,
+    INTERPOLATE,
+    LARGEST_ERROR,
+    NEAREST,
+    SEGMENTS,
+    TableForm,
+    choose_form,
+)
 
-INTERPOLATE, NEAREST = "interpolate", "nearest"
 
-ENTRY_LIMIT = 2**22
-"""Entries for int16 inputs lie within: 256 times as much fits 32 bits."""
+def form_of(node: Node) -> TableForm:
+    """The form of a table of int16 inputs."""
+    segments = node.attrs.get("segments")
+    held = None if segments is None else np.asarray(segments).astype(np.int64)
+    return TableForm(node.attrs["mode"], node.attrs["bits"], np.asarray(node.attrs["table"]).astype(np.int64), held)
 
 
 def reference(node: Node, inputs: Sequence[Array], graph: Graph) -> list[Array]:
-    x, entries = inputs[0].astype(np.int64), np.asarray(node.attrs["table"]).astype(np.int64)
     if graph.value(node.inputs[0]).dtype is DType.INT8:
-        return [output_array(entries[x + 128], node, graph)]
-    low, high = bounds(node, graph)
-    if node.attrs["mode"] == NEAREST:
-        return [output_array(arith.saturate(entries[arith.rne_shift(x + 32768, 8)], low, high), node, graph)]
-    index, fraction = (x + 32768) >> 8, (x + 32768) & 255
-    mixed = arith.rne_shift(entries[index] * (256 - fraction) + entries[index + 1] * fraction, 8)
-    return [output_array(arith.saturate(mixed, low, high), node, graph)]
+        entries = np.asarray(node.attrs["table"]).astype(np.int64)
+        return [output_array(entries[inputs[0].astype(np.int64) + 128], node, graph)]
+    return [output_array(form_of(node).looked_up(inputs[0], *bounds(node, graph)), node, graph)]
 
 
 def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ...]:
@@ -53,18 +60,18 @@ def kernel(node: Node, graph: Graph, storage: StorageOf) -> tuple[KernelCall, ..
         "channels": channels,
         "in_pitch": storage(source.name).pixel_pitch,
         "out_pitch": storage(result.name).pixel_pitch,
-        "interpolate": int(node.attrs.get("mode") == INTERPOLATE),
+        "form": f"TableForm::{_FORMS[node.attrs.get('mode', NEAREST)]}",
+        "bits": node.attrs.get("bits", 0),
         "low": low,
         "high": high,
     }
-    entries = np.asarray(node.attrs["table"])
-    entries = entries.astype(result.dtype.numpy if source.dtype is DType.INT8 else np.int32)
-    return rowwise_call(node, graph, "table.h", "TableShape", shape, node.inputs, storage, (("entries", entries),))
+    tables: list[tuple[str, Array]] = [("entries", np.asarray(node.attrs["table"]))]
+    if "segments" in node.attrs:
+        tables.append(("segments", np.asarray(node.attrs["segments"])))
+    return rowwise_call(node, graph, "table.h", "TableShape", shape, node.inputs, storage, tuple(tables))
 
 
-def arguments(dtype: DType) -> IntArray:
-    """The inputs at which a table of inputs of `dtype` is evaluated."""
-    return np.arange(-128, 128) if dtype is DType.INT8 else np.arange(-32768, 32769, 256)
+_FORMS = {INTERPOLATE: "kInterpolate", NEAREST: "kNearest", SEGMENTS: "kSegments"}
 
 
 def table_graph(
@@ -72,23 +79,35 @@ def table_graph(
     shape: tuple[int, ...] = (1, 3, 5, 13),
     dtype: DType = DType.INT8,
     out_dtype: DType = DType.INT8,
-    mode: str = INTERPOLATE,
+    form: TableForm | None = None,
+    **limits: int,
 ) -> Graph:
-    """A one-table graph of a function from the unit interval (as inputs see it) to [-1, 1]."""
+    """A one-table graph of a function from the unit interval (as inputs see it) to [-1, 1]; of int16 in `form` or the chosen."""
     builder = GraphBuilder("table")
     builder.input("x", shape, dtype, 1.0, 4)
-    points = arguments(dtype) / -dtype.minimum
-    entries = arith.saturate(np.rint(function(points) * out_dtype.maximum), out_dtype.minimum, out_dtype.maximum)
-    table = entries.astype(out_dtype.numpy)
-    builder.node("table", ("x",), shape, out_dtype, 1.0, 9, "y", table=table, mode=mode)
+    low, high = limits.get("low", out_dtype.minimum), limits.get("high", out_dtype.maximum)
+    points = (EVERY_INT8 if dtype is DType.INT8 else EVERY_INT16) / -dtype.minimum
+    exact = np.rint(function(points) * out_dtype.maximum).astype(np.int64)
+    if dtype is DType.INT8:
+        attrs: dict[str, Any] = {"table": arith.saturate(exact, low, high).astype(out_dtype.numpy)}
+    else:
+        error = LARGEST_ERROR if out_dtype is DType.INT16 else 0
+        attrs = form_attrs(form or choose_form(exact, out_dtype, low, high, error), out_dtype)
+    builder.node("table", ("x",), shape, out_dtype, 1.0, 9, "y", **attrs, **limits)
     return builder.build(["y"])
 
 
 def cases() -> list[Case]:
     i8, i16 = DType.INT8, DType.INT16
-    beyond = table_graph(np.negative, dtype=i16, out_dtype=i16)
-    steep = np.where(np.arange(257) % 2, 2**22, -(2**22)).astype(np.int32)
-    beyond = beyond.updated(nodes=[beyond.nodes[0].with_attrs(table=steep, low=-32000, high=31000)])
+    steep = np.where(np.arange(257) % 2, ENTRY_LIMIT, -ENTRY_LIMIT)
+    coarse = np.rint(32767 * np.sin(np.arange(257) / 9)).astype(np.int64)
+
+    def wide(function: Callable[[FloatArray], FloatArray], out_dtype: DType = i16, **limits: int) -> Graph:
+        return table_graph(function, (2, 3, 700), i16, out_dtype, None, **limits)
+
+    def pole(x: FloatArray) -> FloatArray:
+        return np.clip(0.003 / np.where(x == 0.0, 1e-9, x), -9.0, 9.0)
+
     table = [
         ("tanh", table_graph(lambda x: np.tanh(3 * x))),
         ("not_monotonic", table_graph(lambda x: np.sin(20 * x))),
@@ -96,34 +115,51 @@ def cases() -> list[Case]:
         ("rank_0", table_graph(np.negative, ())),
         ("rank_5", table_graph(np.negative, (2, 1, 2, 3, 4))),
         ("int8_to_int16", table_graph(np.tanh, out_dtype=i16)),
-        ("interpolate", table_graph(lambda x: np.sin(9 * x), dtype=i16, out_dtype=i16)),
-        ("nearest", table_graph(lambda x: np.sin(9 * x), dtype=i16, out_dtype=i16, mode=NEAREST)),
-        ("entries_beyond_the_output", beyond),
-        ("interpolate_ends", table_graph(lambda x: np.sign(np.sin(70 * x)), dtype=i16, out_dtype=i16)),
+        ("interpolate", wide(lambda x: np.sin(3 * x))),
+        ("interpolate_finer", wide(lambda x: np.sin(11 * x) * 0.9)),
+        ("nearest", table_graph(np.sin, dtype=i16, out_dtype=i16, form=TableForm(NEAREST, 8, coarse))),
+        ("every_input", wide(lambda x: np.floor(900 * x) / 900)),
+        ("every_input_to_int8", wide(lambda x: np.floor(9000 * x) % 2, i8)),
+        ("segments", wide(lambda x: np.sqrt(np.maximum(x, 0.0)))),
+        ("segments_clipped", wide(pole, low=-31000, high=30000)),
+        ("segments_of_steps", wide(lambda x: np.floor(8 * x) / 8, i8)),
+        (
+            "entries_beyond_the_output",
+            table_graph(np.sin, (2, 700), i16, i16, TableForm(INTERPOLATE, 8, steep), low=-32000, high=31000),
+        ),
+        ("interpolate_ends", wide(lambda x: np.sign(np.sin(70 * x)))),
         ("int16_to_int8", table_graph(np.tanh, (2, 700), dtype=i16, out_dtype=i8)),
     ]
     return [Case(name, graph) for name, graph in table]
 
 
-def table_of(source: Value, result: Value, expression: Expression, low: int, high: int) -> IntArray:
-    """The function's entries for integers of `source` as integers of `result`, in float64 and rounded to even.
+def form_attrs(form: TableForm, result: DType) -> dict[str, Any]:
+    """The attributes of a `table` node of int16 inputs, its arrays in the types that flash holds."""
+    entries = form.entries.astype(np.int32 if form.mode == INTERPOLATE else result.numpy)
+    attrs: dict[str, Any] = {"table": entries, "mode": form.mode, "bits": form.bits}
+    return attrs if form.segments is None else {**attrs, "segments": form.segments.astype(np.int32)}
 
-    Within [low, high] for int8; for int16 only within ENTRY_LIMIT.
-    """
-    real = (arguments(source.dtype) - source.zero_point) * source.scale
-    scaled = evaluate(expression, real) / result.scale
-    rounded = np.rint(np.clip(scaled, -1e9, 1e9)).astype(np.int64)
-    if source.dtype is DType.INT16:
-        low, high = -ENTRY_LIMIT, ENTRY_LIMIT
-    return arith.saturate(rounded + result.zero_point, low, high)
+
+def outputs(x: IntArray, source: Value, result: Value, expression: Expression) -> IntArray:
+    """The function of integers of `source` as integers of `result`, not saturated: float32 as in ONNX, ties to even."""
+    scaled = evaluate_single(expression, arith.dequantize(x, source.scale, source.zero_point)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        quotient = (scaled / np.float32(result.scale)).astype(np.float64)
+    return np.rint(np.clip(quotient, -1e9, 1e9)).astype(np.int64) + result.zero_point
+
+
+_SOME_INT32 = np.unique(np.concatenate([EVERY_INT16, np.random.default_rng(0).integers(-(2**20), 2**20, 2**14)]))
+"""32-bit integers, without a pattern that a function with steps could repeat."""
 
 
 def linear_ratio(source: Value, result: Value, expression: Expression) -> tuple[float, int, int] | None:
     """(ratio, low, high) where the function is sat(z + x ratio) within bounds on the whole type, else None."""
-    largest = source.dtype.maximum if source.dtype is not DType.INT32 else 2**20
-    x = np.unique(np.rint(np.linspace(-largest - 1, largest, 4097))).astype(np.int64) - source.zero_point
-    y = evaluate(expression, x * source.scale) / result.scale
+    x = (EVERY_INT16[:-1] if source.dtype is DType.INT16 else _SOME_INT32) - source.zero_point
+    with np.errstate(over="ignore"):
+        y = evaluate(expression, x * source.scale) / result.scale
     low, high = float(y.min()), float(y.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        return None
     inside = (y > low) & (y < high) & (x != 0)
     if not inside.any():
         return None
@@ -140,9 +176,11 @@ def linear_ratio(source: Value, result: Value, expression: Expression) -> tuple[
 
 def _emit_leaky(context: LoweringContext, node: Node, source: Value, result: Value, operand: str, output: str) -> bool:
     """A function with one slope above 0 and another below, as `prelu`, whose bend lies at the zero point; False if it is none."""
-    x = np.linspace(-1.0, 1.0, 257)[np.arange(257) != 128] * 32768.0 * source.scale
+    x = EVERY_INT16[EVERY_INT16 != 0] * source.scale
     slope = evaluate(node.attrs["expression"], x) / x
     below, above = float(slope[0]), float(slope[-1])
+    if not np.isfinite(slope).all() or evaluate(node.attrs["expression"], np.zeros(1))[0] != 0.0:
+        return False
     straight = np.allclose(slope[x < 0], below, rtol=1e-9) and np.allclose(slope[x > 0], above, rtol=1e-9)
     if not straight or above <= 0.0 or below == 0.0:
         return False
@@ -174,10 +212,16 @@ def _lower_unary(context: LoweringContext, node: Node) -> None:
         return
     if source.dtype is DType.INT32:
         raise EspgenError(f"{expression[0]} of int32 integers", node=node.name, hint="quantize the tensor before the function")
-    entries = table_of(source, result, expression, bounds_of_output["low"], bounds_of_output["high"])
-    mode = node.attrs.get("mode", INTERPOLATE)
-    held = entries.astype(result.dtype.numpy if source.dtype is DType.INT8 else np.int32)
-    context.emit(node.name, "table", (operand,), (output,), table=held, mode=mode, **bounds_of_output)
+    low, high = bounds_of_output["low"], bounds_of_output["high"]
+    if source.dtype is DType.INT8:
+        entries = arith.saturate(outputs(EVERY_INT8, source, result, expression), low, high)
+        attrs = {"table": entries.astype(result.dtype.numpy)}
+    else:
+        # Integer results stay exact; 8-bit results have no step to spare either.
+        error = 0 if has_steps_only(expression) or result.dtype is DType.INT8 else LARGEST_ERROR
+        form = choose_form(outputs(EVERY_INT16, source, result, expression), result.dtype, low, high, error)
+        attrs = form_attrs(form, result.dtype)
+    context.emit(node.name, "table", (operand,), (output,), **attrs, **bounds_of_output)
 
 
 LOWER = {"Unary": _lower_unary}
@@ -187,7 +231,7 @@ SPECS = (
     OpSpec(
         name="table",
         onnx=("Unary", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu", "Elu", "Exp", "Sqrt"),
-        summary="every unary function: 256 entries for int8, 257 interpolated or nearest entries for int16",
+        summary="every unary function: 256 entries for int8; for int16 the cheapest form within a bound over all inputs",
         reference=reference,
         kernel=kernel,
         cases=cases,

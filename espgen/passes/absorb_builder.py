@@ -8,7 +8,7 @@ import numpy as np
 
 from espgen.errors import EspgenError
 from espgen.ir import DType, Graph, Node, QuantParams, Value
-from espgen.ops.expression import Expression, X
+from espgen.ops.expression import Expression, X, has_steps_only
 from espgen.passes.absorb_inputs import Grid
 from espgen.passes.absorb_numbers import Array, dequantized, quantized
 from espgen.passes.absorb_products import emit_product
@@ -196,7 +196,7 @@ class Builder:
             needed = unsaturated(symbol.expression, self.values[base], self.values[result])
             base = self._limited(base, needed, Node(symbol.node, "Unary", (base,), (result,)))
         value = self.values[result]
-        if self.values[base].dtype.size <= value.dtype.size:
+        if self.values[base].dtype.size <= value.dtype.size or has_steps_only(symbol.expression):
             self.emit(symbol.node, "Unary", (base,), (result,), expression=symbol.expression)
             return
         # A table of 16-bit values interpolates between its entries: 8-bit entries would be rounded twice.

@@ -1,6 +1,5 @@
-// Unary functions through tables made at compile time: 256 entries for 8-bit inputs; 257 for 16-bit
-// ones, every 256th value, either the nearest entry (ties to the even index) or interpolated with
-// one rounding.
+// Unary functions through tables made at compile time: 256 entries for 8-bit inputs; for 16-bit
+// ones entries at equal distances, interpolated or the nearest, or segments of steps of their own.
 #ifndef ESPGEN_KERNELS_TABLE_H_
 #define ESPGEN_KERNELS_TABLE_H_
 
@@ -8,40 +7,64 @@
 
 namespace espgen {
 
+// With p = x + 32768:
+//   kInterpolate  between entries p / 2^bits and the next, one rounding, then clipped
+//   kNearest      entry p / 2^bits, ties to the even index, clipped
+//   kSegments     interpolation within segment p / 2^bits: its word holds 16 * first entry + bits
+//   of a
+//                 step; entries are outputs
+enum class TableForm : int32_t { kInterpolate, kNearest, kSegments };
+
 struct TableShape {
   int32_t pixels, channels;
   int32_t in_pitch, out_pitch;  // bytes per pixel
-  int32_t interpolate;
+  TableForm form;
+  uint32_t bits;
   int32_t low, high;
 };
 
+template <typename Entry>
+inline int32_t interpolated(const Entry* entries, int32_t position, uint32_t bits) {
+  const int32_t index = position >> bits;
+  const int32_t size = INT32_C(1) << bits;
+  const int32_t fraction = position & (size - 1);
+  return rne_shift32(entries[index] * (size - fraction) + entries[index + 1] * fraction, bits);
+}
+
 template <const TableShape& s, typename Input, typename Entry>
-inline int32_t looked_up(Input x, const Entry* entries) {
+inline int32_t looked_up(Input x, const Entry* entries, const int32_t* segments) {
   if constexpr (sizeof(Input) == 1) {
     return entries[x + 128];
-  } else if constexpr (s.interpolate != 0) {
-    const int32_t index = (x + 32768) >> 8;
-    const int32_t fraction = (x + 32768) & 255;
-    const int32_t sum = entries[index] * (256 - fraction) + entries[index + 1] * fraction;
-    return clamp32(rne_shift32(sum, 8), s.low, s.high);
+  } else if constexpr (s.form == TableForm::kInterpolate) {
+    return clamp32(interpolated(entries, x + 32768, s.bits), s.low, s.high);
+  } else if constexpr (s.form == TableForm::kNearest) {
+    return clamp32(entries[rne_shift32(x + 32768, s.bits)], s.low, s.high);
   } else {
-    return clamp32(entries[rne_shift32(x + 32768, 8)], s.low, s.high);
+    const int32_t position = x + 32768;
+    const int32_t segment = segments[position >> s.bits];
+    return interpolated(entries + (segment >> 4), position & ((INT32_C(1) << s.bits) - 1),
+                        static_cast<uint32_t>(segment & 15));
   }
 }
 
-// Entries for 8-bit inputs are outputs already; those for 16-bit ones may lie beyond the output's
-// range, within 2^22.
+// Entries of kInterpolate may lie beyond the output's range, within 2^22.
 template <const TableShape& s, typename Input, typename Output, typename Entry>
-void table(void* const* out, const void* const* in, const Entry* entries, int32_t rows) {
+void table(void* const* out, const void* const* in, const Entry* entries, const int32_t* segments,
+           int32_t rows) {
   for (int32_t row = 0; row < rows; ++row) {
     for (int32_t p = 0; p < s.pixels; ++p) {
       Output* result = pixel_at<Output>(out[row], p * s.out_pitch);
       for (int32_t c = 0; c < s.channels; ++c) {
         const Input x = load<Input>(in[row], p * s.in_pitch, c);
-        result[c] = static_cast<Output>(looked_up<s>(x, entries));
+        result[c] = static_cast<Output>(looked_up<s>(x, entries, segments));
       }
     }
   }
+}
+
+template <const TableShape& s, typename Input, typename Output, typename Entry>
+void table(void* const* out, const void* const* in, const Entry* entries, int32_t rows) {
+  table<s, Input, Output>(out, in, entries, nullptr, rows);
 }
 
 }  // namespace espgen

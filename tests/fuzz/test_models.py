@@ -27,9 +27,10 @@ from espgen.codegen.build import Options, generate, plan_graph
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret.integer import run_integer
-from espgen.ir import Graph, Node, Value
+from espgen.ir import Graph, Value
 from espgen.ir.layout import from_layout
 from espgen.ops.registry import spec_of
+from espgen.ops.table_forms import INTERPOLATE, LARGEST_ERROR, SEGMENTS
 from espgen.passes.pipeline import lower_to_integer
 
 SECONDS = 60
@@ -144,13 +145,9 @@ def _allowed(graph: Graph, output: Value) -> float:
     inner = [graph.value(name) for node in graph.nodes for name in node.outputs if name not in graph.outputs]
     coarser = [graph.value(name) for name in graph.outputs if name != output.name]
     scales = [value.scale for value in (*inner, *coarser) if value.quant is not None]
-    bends = [_bend(node) * graph.value(node.outputs[0]).scale for node in graph.nodes if node.attrs.get("mode") == "interpolate"]
+    tables = [node.outputs[0] for node in graph.nodes if node.attrs.get("mode") in (INTERPOLATE, SEGMENTS)]
+    bends = [LARGEST_ERROR * graph.value(name).scale for name in tables]
     return LARGEST_DIFFERENCE + (4.0 * sum(scales) + sum(bends)) / output.scale if output.quant is not None else 0.0
-
-
-def _bend(node: Node) -> float:
-    """The error of linear interpolation between a 16-bit table's entries: an eighth of their largest second difference."""
-    return float(np.abs(np.diff(node.attrs["table"].astype(np.int64), n=2)).max()) / 8.0
 
 
 def _onnxruntime(graph: Graph, data: bytes, inputs: dict[str, np.ndarray], values: list[str] | None = None) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret.integer import run_integer
 from espgen.ir.layout import from_layout, to_layout
-from espgen.ops.expression import FUNCTIONS
+from espgen.ops.expression import FUNCTIONS, STEPS
 from espgen.passes.pipeline import lower_to_integer
 
 REFUSED: dict[str, str] = {
@@ -26,11 +26,11 @@ REFUSED: dict[str, str] = {
 }
 """What is refused, by its message, and what that is."""
 
-LOOSE_IN_16_BITS = {"Resize": 8, "Softmax": 8}
-"""Operator -> steps, of 65,536: Resize has 11-bit weights, Softmax a 256-entry exponential."""
-
-TABLES = FUNCTIONS | {"PRelu"}
-"""Functions: in 16 bits their tables interpolate (docs/arithmetic.md), so onnxruntime's integers are no measure for them."""
+LOOSE_IN_16_BITS = {
+    "Resize": 8, "Softmax": 8, "PRelu": 1, **dict.fromkeys(FUNCTIONS - {"Add", "Sub", "Mul", "Clip", "Relu"} - STEPS, 8),
+}  # fmt: skip
+"""Operator -> steps, of 65,536: Resize has 11-bit weights, Softmax a 256-entry exponential, functions the bound of their tables
+in docs/arithmetic.md, which Ceil, Floor, Round and Sign have no part in."""
 
 
 def differences(case: QuantizedCase) -> list[np.ndarray]:
@@ -60,8 +60,8 @@ def differences(case: QuantizedCase) -> list[np.ndarray]:
 @pytest.mark.parametrize("op", sorted(operator_outcomes.OPERATORS))
 def test_quantized_operator(op: str, dtype: type) -> None:
     """Every case within one step; over all cases of the operator hardly any element different."""
-    if dtype is np.int16 and op in TABLES - {"Add", "Sub", "Mul", "Clip", "Relu"}:
-        pytest.skip("16-bit functions are interpolated tables")
+    if (op, dtype) == ("Acosh", np.int16):
+        pytest.skip("its input 1 is quantized to a number below 1, of which it gives not-a-number: engines differ there")
     made = [quantize_case(case, dtype) for case in node_cases.node_cases(frozenset({op}))]
     different = elements = 0
     for case in (case for case in made if case is not None):
