@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,22 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Tier:
-    """A memory: how many bytes of it may be used, and what one byte of access costs relative to the others."""
+    """A memory: how many bytes of it may be used, and what one byte of access costs relative to the others.
+
+    seams  offsets, ascending, that no buffer may lie across: where one piece of the memory ends and another, elsewhere in
+           the address space, begins. Multiples of every buffer's alignment.
+    """
 
     name: str
     capacity: int
     cost: int = 0
+    seams: tuple[int, ...] = ()
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest buffer that it can hold."""
+        edges = (0, *(seam for seam in self.seams if seam < self.capacity), self.capacity)
+        return max(end - start for start, end in pairwise(edges))
 
 
 @dataclass(frozen=True)

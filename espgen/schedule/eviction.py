@@ -31,7 +31,7 @@ class Choice:
 def choose(buffers: Sequence[Buffer], tiers: Sequence[Tier], effort: int) -> Choice:
     """Distribute `buffers` over `tiers`, fastest first. Raises EspgenError where they do not fit at all."""
     tier, slower = tiers[0], tiers[1:]
-    outside = [buffer for buffer in buffers if buffer.tiers and tier.name not in buffer.tiers]
+    outside = [buffer for buffer in buffers if not _may_stay(buffer, tier)]
     movable = [buffer for buffer in buffers if buffer not in outside]
     search = _Search(movable, tier, slower, effort)
     search.run()
@@ -39,7 +39,7 @@ def choose(buffers: Sequence[Buffer], tiers: Sequence[Tier], effort: int) -> Cho
         must_stay = [buffer for buffer in movable if buffer.tiers == (tier.name,) or not slower]
         raise _does_not_fit(must_stay, tier)
     stays = [buffer for buffer in movable if buffer.name not in search.leaves]
-    packing = pack(stays, effort=effort) if not search.leaves else search.packing
+    packing = pack(stays, effort=effort, seams=tier.seams) if not search.leaves else search.packing
     rest = [buffer for buffer in buffers if buffer in outside or buffer.name in search.leaves]
     cost = sum(buffer.accesses for buffer in stays) * tier.cost
     choice = Choice(
@@ -53,6 +53,10 @@ def choose(buffers: Sequence[Buffer], tiers: Sequence[Tier], effort: int) -> Cho
     if not slower:
         return choice
     return _joined(choice, choose(rest, slower, effort), search.slack)
+
+
+def _may_stay(buffer: Buffer, tier: Tier) -> bool:
+    return (not buffer.tiers or tier.name in buffer.tiers) and buffer.occupied <= tier.largest
 
 
 def _joined(fast: Choice, slow: Choice, slack: int) -> Choice:
@@ -84,7 +88,7 @@ class _Search:
         self.leaves: frozenset[str] = frozenset()
         self.packing: Packing | None = None
         self.slack = 0
-        self._buffers, self._capacity, self._effort = buffers, tier.capacity, effort
+        self._buffers, self._capacity, self._seams, self._effort = buffers, tier.capacity, tier.seams, effort
         self._price = {buffer.name: _price(buffer, tier, slower) for buffer in buffers}
         self._fixed = frozenset(b.name for b in buffers if b.tiers == (tier.name,) or not slower)
         self._occupied = {buffer.name: buffer.occupied for buffer in buffers}
@@ -175,7 +179,7 @@ class _Search:
     def _packed(self, out: frozenset[str]) -> Packing:
         self._effort -= _PACKING_EFFORT // 2
         stays = [buffer for buffer in self._buffers if buffer.name not in out]
-        return pack(stays, enough=self._capacity, effort=_PACKING_EFFORT)
+        return pack(stays, enough=self._capacity, effort=_PACKING_EFFORT, seams=self._seams)
 
     def _cost_of(self, names: frozenset[str]) -> int:
         return sum(self._price[name] for name in names)

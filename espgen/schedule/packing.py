@@ -3,8 +3,9 @@
 Greedy orders give a first answer, and reordering what reaches the top improves it. Then branch and bound over canonical
 solutions: buffers are placed in order of nondecreasing offset, each directly above what lies below it, so that a
 skyline (one height per step) is the whole state. Every solution can be pushed down into this form, hence an exhausted
-search is a proof. Pruning follows M. D. Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated
-Machine Learning", ASPLOS 2023.
+search is a proof. Where the memory has seams, which no buffer may lie across, a buffer that would is lifted onto the seam:
+it lies as low as it can all the same. Pruning follows M. D. Moffitt, "MiniMalloc: A Lightweight Memory Allocator for
+Hardware-Accelerated Machine Learning", ASPLOS 2023.
 All searches are limited by counts of operations, not by time: the same input gives the same plan on every machine.
 """
 
@@ -43,8 +44,10 @@ def load_bound(buffers: Sequence[Buffer]) -> int:
     return best
 
 
-def pack(buffers: Sequence[Buffer], *, enough: int = 0, effort: int = DEFAULT_EFFORT) -> Packing:
-    """Pack `buffers` into as few bytes as possible.
+def pack(
+    buffers: Sequence[Buffer], *, enough: int = 0, effort: int = DEFAULT_EFFORT, seams: Sequence[int] = ()
+) -> Packing:
+    """Pack `buffers` into as few bytes as possible, none of them across a seam (see Tier).
 
     Stops as soon as `enough` bytes suffice. `effort` bounds the search (buffers looked at).
     """
@@ -54,7 +57,7 @@ def pack(buffers: Sequence[Buffer], *, enough: int = 0, effort: int = DEFAULT_EF
     parts = components(sized)
     for part in sorted(parts, key=load_bound, reverse=True):
         # A part that fits below what another part needs anyway is done.
-        found = _pack_connected(part, max(enough, peak), effort // max(1, len(parts)))
+        found = _pack_connected(part, max(enough, peak), effort // max(1, len(parts)), seams)
         offsets.update(found.offsets)
         peak = max(peak, found.peak)
         bound = max(bound, found.lower_bound)
@@ -73,18 +76,18 @@ def components(buffers: Sequence[Buffer]) -> list[list[Buffer]]:
     return parts
 
 
-def _pack_connected(buffers: list[Buffer], enough: int, effort: int) -> Packing:
+def _pack_connected(buffers: list[Buffer], enough: int, effort: int, seams: Sequence[int]) -> Packing:
     bound = load_bound(buffers)
-    best, peak = _best_greedy(buffers, max(bound, enough))
-    best, peak = _reorder(buffers, best, peak, max(bound, enough), effort // (20 * len(buffers)))
+    best, peak = _best_greedy(buffers, max(bound, enough), seams)
+    best, peak = _reorder(buffers, best, peak, max(bound, enough), effort // (20 * len(buffers)), seams)
     if peak <= max(bound, enough):
         return Packing(best, peak, bound)
-    search = _Search(buffers, best, peak, max(bound, enough), effort)
+    search = _Search(buffers, best, peak, max(bound, enough), effort, seams)
     search.run()
     return Packing(search.best, search.peak, search.peak if search.exhausted else bound)
 
 
-def _best_greedy(buffers: list[Buffer], enough: int) -> tuple[dict[str, int], int]:
+def _best_greedy(buffers: list[Buffer], enough: int, seams: Sequence[int]) -> tuple[dict[str, int], int]:
     orders: tuple[Callable[[Buffer], tuple[int | str, ...]], ...] = (
         lambda buffer: (-buffer.occupied, buffer.first, buffer.name),
         lambda buffer: (-buffer.occupied * (buffer.last - buffer.first + 1), buffer.first, buffer.name),
@@ -96,7 +99,7 @@ def _best_greedy(buffers: list[Buffer], enough: int) -> tuple[dict[str, int], in
     best: dict[str, int] = {}
     peak = 0
     for key in orders:
-        offsets = first_fit(sorted(buffers, key=key))
+        offsets = first_fit(sorted(buffers, key=key), seams)
         top = max(offsets[buffer.name] + buffer.occupied for buffer in buffers)
         if not best or top < peak:
             best, peak = offsets, top
@@ -106,7 +109,7 @@ def _best_greedy(buffers: list[Buffer], enough: int) -> tuple[dict[str, int], in
 
 
 def _reorder(
-    buffers: list[Buffer], best: dict[str, int], peak: int, enough: int, tries: int
+    buffers: list[Buffer], best: dict[str, int], peak: int, enough: int, tries: int, seams: Sequence[int]
 ) -> tuple[dict[str, int], int]:
     """Move buffers that reach the top elsewhere in the order of placement, as long as nothing gets worse."""
     order = sorted(buffers, key=lambda buffer: (best[buffer.name], buffer.name))
@@ -121,7 +124,7 @@ def _reorder(
         if turn % 2:
             one, other = next(chance) % len(order), next(chance) % len(order)
             trial[one], trial[other] = trial[other], trial[one]
-        offsets = first_fit(trial)
+        offsets = first_fit(trial, seams)
         reached = max(offsets[buffer.name] + buffer.occupied for buffer in buffers)
         if reached <= peak:
             best, peak, order = offsets, reached, trial
@@ -144,18 +147,26 @@ def _contention_key(buffers: list[Buffer]) -> Callable[[Buffer], tuple[int | str
     return lambda buffer: (-contention[buffer.name], -buffer.occupied, buffer.first, buffer.name)
 
 
-def first_fit(order: Sequence[Buffer]) -> dict[str, int]:
-    """Place buffers in the given order, each at the lowest offset that is free throughout its life."""
+def lifted(offset: int, size: int, seams: Sequence[int]) -> int:
+    """The lowest offset from `offset` up where `size` bytes lie across no seam."""
+    for seam in seams:
+        if offset < seam < offset + size:
+            offset = seam
+    return offset
+
+
+def first_fit(order: Sequence[Buffer], seams: Sequence[int] = ()) -> dict[str, int]:
+    """Place buffers in the given order, each at the lowest offset that is free throughout its life and off the seams."""
     placed: list[tuple[int, int, Buffer]] = []
     offsets: dict[str, int] = {}
     for buffer in order:
-        offset = 0
+        offset = lifted(0, buffer.occupied, seams)
         for low, high, other in placed:
             if not buffer.overlaps(other):
                 continue
             if offset + buffer.occupied <= low:
                 break
-            offset = max(offset, -(-high // buffer.align) * buffer.align)
+            offset = lifted(max(offset, -(-high // buffer.align) * buffer.align), buffer.occupied, seams)
         offsets[buffer.name] = offset
         insort(placed, (offset, offset + buffer.occupied, buffer), key=lambda entry: entry[:2])
     return offsets
@@ -164,7 +175,10 @@ def first_fit(order: Sequence[Buffer]) -> dict[str, int]:
 class _Search:
     """Depth-first branch and bound; `best` and `peak` improve until exhausted, `enough` reached or out of effort."""
 
-    def __init__(self, buffers: list[Buffer], best: dict[str, int], peak: int, enough: int, effort: int) -> None:
+    def __init__(
+        self, buffers: list[Buffer], best: dict[str, int], peak: int, enough: int, effort: int, seams: Sequence[int]
+    ) -> None:
+        self._seams = seams
         self.best, self.peak, self.exhausted = best, peak, False
         self._enough, self._effort = enough, effort
         order = sorted(buffers, key=lambda b: (-b.occupied * (b.last - b.first + 1), b.first, b.name))
@@ -216,6 +230,7 @@ class _Search:
         for item in unplaced:
             align = self._aligns[item]
             low = -(-max(self._height[self._first[item] : self._end[item]]) // align) * align
+            low = lifted(low, self._sizes[item], self._seams)
             top = low + self._sizes[item]
             if top >= self.peak:
                 return []

@@ -151,7 +151,7 @@ def _check(buffers: Sequence[Buffer], tiers: Sequence[Tier]) -> None:
         if not set(buffer.tiers) <= known:
             raise EspgenError(f"buffer {buffer.name!r} asks for a tier that does not exist", place="memory planner")
         allowed = [tier for tier in tiers if not buffer.tiers or tier.name in buffer.tiers]
-        if all(buffer.occupied > tier.capacity for tier in allowed):
+        if all(buffer.occupied > tier.largest for tier in allowed):
             raise EspgenError(
                 f"a buffer of {buffer.size} bytes is larger than the memory it may use",
                 place=buffer.name,

@@ -51,6 +51,9 @@ def _prove_one(buffer: Buffer, place: Placement | None, tiers: Sequence[Tier]) -
         raise _broken(f"buffer {buffer.name!r} lives in {place.tier}, which does not exist", buffer.name)
     if tiers and place.offset + buffer.size > capacities[place.tier]:
         raise _broken(f"buffer {buffer.name!r} ends beyond {place.tier} ({capacities[place.tier]} bytes)", buffer.name)
+    for seam in (seam for tier in tiers if tier.name == place.tier for seam in tier.seams):
+        if place.offset < seam < place.offset + buffer.size:
+            raise _broken(f"buffer {buffer.name!r} lies across the seam of {place.tier} at {seam}", buffer.name)
 
 
 def _prove_pair(one: Buffer, here: Placement, other: Buffer, there: Placement) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espgen.errors import EspgenError
-from espgen.schedule.buffers import Buffer, Tier
+from espgen.schedule.buffers import Buffer, Placement, Tier
 from espgen.schedule.packing import components, first_fit, load_bound, pack
 from espgen.schedule.planner import plan
 from espgen.schedule.proof import prove
@@ -42,12 +42,12 @@ def chained(buffers: list[Buffer]) -> list[Buffer]:
     return result
 
 
-def brute_force_peak(buffers: list[Buffer]) -> int:
+def brute_force_peak(buffers: list[Buffer], seams: tuple[int, ...] = ()) -> int:
     """First fit over every order: some order (by offset in an optimal packing) gives the optimum."""
     sized = [buffer for buffer in buffers if buffer.occupied]
     best = None
     for order in permutations(sized):
-        offsets = first_fit(order)
+        offsets = first_fit(order, seams)
         top = max((offsets[b.name] + b.occupied for b in sized), default=0)
         best = top if best is None else min(best, top)
     return best or 0
@@ -118,6 +118,44 @@ def test_few_buffers_leave_at_the_least_price(buffers: list[Buffer], capacity: i
         if pack(stays).peak <= capacity:
             prices.append(sum(b.accesses for index, b in enumerate(buffers) if not mask >> index & 1))
     assert result.cost == min(prices)
+
+
+SEAMED = 768
+"""A seam among buffers of 0 to 704 bytes: some fit below it, pairs do not."""
+
+
+@settings(deadline=None, max_examples=60)
+@given(buffer_lists(most=6))
+def test_two_pieces_are_packed_as_well_as_brute_force(buffers: list[Buffer]) -> None:
+    packing = pack(buffers, seams=(SEAMED,))
+    assert packing.peak == packing.lower_bound == brute_force_peak(buffers, (SEAMED,))
+    placements = [Placement(b.name, "internal", packing.offsets[b.name]) for b in buffers]
+    prove(buffers, placements, (Tier("internal", 1 << 20, seams=(SEAMED,)),))
+
+
+def pieces_hold(buffers: list[Buffer], sizes: tuple[int, int]) -> bool:
+    """Every way to deal the buffers out to two memories, each packed alone."""
+    for mask in range(1 << len(buffers)):
+        shares = [[b for i, b in enumerate(buffers) if mask >> i & 1 == side] for side in (0, 1)]
+        if all(brute_force_peak(share) <= size for share, size in zip(shares, sizes, strict=True)):
+            return True
+    return False
+
+
+@settings(deadline=None, max_examples=40)
+@given(buffer_lists(most=5, steps=5), st.integers(1, 22))
+def test_what_two_pieces_can_hold_does_not_leave_them(buffers: list[Buffer], second: int) -> None:
+    """Least price over every set that stays and every way to deal it out, against the planner's with a seam."""
+    sizes = (SEAMED, 64 * second)
+    tiers = (Tier("internal", sum(sizes), seams=(SEAMED,)), Tier("psram", 1 << 20, cost=1))
+    result = plan(buffers, tiers)
+    prove(buffers, result.placements, tiers)
+    prices = []
+    for mask in range(1 << len(buffers)):
+        stays = [buffer for index, buffer in enumerate(buffers) if mask >> index & 1]
+        if pieces_hold(stays, sizes):
+            prices.append(sum(b.accesses for index, b in enumerate(buffers) if not mask >> index & 1))
+    assert result.cost_bound <= min(prices) == result.cost
 
 
 @settings(deadline=None, max_examples=50)

@@ -44,6 +44,15 @@ def test_each_fault_is_found_and_named(placements: list[Placement], message: str
     assert caught.value.place
 
 
+def test_a_buffer_across_a_seam_is_found() -> None:
+    """Two pieces of memory, elsewhere in the address space: what lies across their seam lies nowhere."""
+    seamed = (Tier("internal", 256, seams=(64,)), TIERS[1])
+    assert prove(BUFFERS[1:2], [Placement("b", "internal", 0)], seamed) == 0
+    assert prove(BUFFERS[1:2], [Placement("b", "internal", 64)], seamed) == 0
+    with pytest.raises(EspgenError, match="'a' lies across the seam of internal at 64"):
+        prove(BUFFERS[:1], [Placement("a", "internal", 0)], seamed)
+
+
 def test_the_same_bytes_of_different_tiers_do_not_overlap() -> None:
     assert prove(BUFFERS, broken("b", tier="psram", offset=0), TIERS) == 3
 
