@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from espgen.codegen.offers import Progress
 from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.data.inputs import as_entries, component_inputs, model_inputs
 from espgen.data.mapping import Mapped
-from espgen.errors import EspgenError
+from espgen.errors import EspgenError, environment_error
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
@@ -25,6 +26,7 @@ from espgen.ops.registry import spec_of
 from espgen.passes import lower
 from espgen.passes.pipeline import lower_to_integer
 from espgen.report.source_layers import source_layers
+from espgen.target.chips import CHIPS, L2_KB, Chip, concrete, find_chip
 from espgen.verify.accuracy import Accuracy
 from espgen.verify.compare import Comparison, compare_device, compare_host
 from espgen.verify.component import Component
@@ -35,11 +37,8 @@ from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
 from espgen.verify.simulator import Options as SimulatorOptions
 from espgen.verify.simulator import Simulator
-from espgen.verify.toolchain import build_firmware, build_host, flash_bytes
+from espgen.verify.toolchain import Stored, build_firmware, build_host, stored_bytes
 from espgen.verify.toolchain import doctor as find_tools
-
-L2_KB = 256
-"""L2 cache of the simulated chip when profiling: what the vendor's model examples use."""
 
 
 def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str, Any]:
@@ -123,18 +122,21 @@ def compile(
         "name": component.name,
         "header": f"{component.namespace}.h",
         "layers": sum(entry["kernel"] != VIEW for entry in component.manifest["kernels"]),
+        "chip": chosen.chip.to_json(),
         "seconds": round(time.monotonic() - started, 3),
         "memory": _memory(component),
     }
 
 
-def _memory(component: Component, flash: int | None = None) -> dict[str, Any]:
-    """Bytes by kind of memory; `flash` where an image told it, else constants and read-only tables, without code."""
+def _memory(component: Component, stored: Stored | None = None) -> dict[str, Any]:
+    """Bytes by kind of memory; `stored` where an image told it, else constants and read-only tables, without code."""
     memory = component.manifest["memory"]
     return {
         "internal": memory["internal"],
         "psram": memory["psram"],
-        "flash": memory["weights"] + memory["tables"] if flash is None else flash,
+        "arenas": memory["arenas"],
+        "flash": memory["weights"] + memory["tables"] if stored is None else stored.total,
+        **({} if stored is None else {"code": stored.code}),
         "planner": memory["planner"],
     }
 
@@ -145,6 +147,7 @@ def verify(
     data: Path | None = None,
     target: str = "sim",
     port: str | None = None,
+    chip: Chip | None = None,
     limit: int | None = None,
     inputs: Mapped | None = None,
     progress: Progress | None = None,
@@ -153,6 +156,9 @@ def verify(
 
     target  "sim": the simulator over its serial port; "host": a host library; ignored where `port` names a board
     inputs  array, layout ("NHWC", "NCHW", "") and meaning ("real", "codes", "") by input, as `--input` says
+    chip    what the simulator is; None: the component's own, and where that stands for several, each of them
+
+    "chips" of the result has a verdict per chip; the other entries are the first one's that differs, or else the first's.
     """
     loaded = Component.load_sealed(component)
     graph = component_graph(component)
@@ -161,7 +167,31 @@ def verify(
     samples = _samples(loaded, graph, data, inputs, limit) if data else random_dataset(graph, limit or 4)
     if target == "host" and port is None:
         return _verify_host(loaded, graph, samples, progress)
-    return _verify_device(loaded, graph, samples, port, progress)
+    if port is not None:
+        with ExitStack() as stack:
+            verdict = _compare_on([(None, _connect(stack, port, loaded, graph))], graph, samples, progress)
+        return {**verdict, "files": _files(loaded, ())}  # what was flashed cannot be read back: no file of the folder was run
+    with ExitStack() as stack:
+        devices: list[tuple[Chip | None, Device]] = []
+        for one in _chips(loaded, chip):
+            options = SimulatorOptions(memory_model=False, l2_kb=loaded.l2_kb, chip=one)
+            simulator = stack.enter_context(Simulator(build_firmware(loaded.path, chip=one, l2_kb=loaded.l2_kb), options))
+            devices.append((one, _connect(stack, simulator.port, loaded, graph)))
+        return {**_compare_on(devices, graph, samples, progress), "files": _files(loaded, loaded.exercised("chip"))}
+
+
+def _chips(component: Component, chip: Chip | None) -> tuple[Chip, ...]:
+    """The chips to be simulated. EspgenError where the component was not made for the one asked for."""
+    made_for = component.chip
+    wanted = made_for if chip is None else chip
+    for name in wanted.runs_on:
+        if name not in made_for.runs_on:
+            raise EspgenError(
+                f"the component was compiled for {made_for.name}, which {wanted.name} is not",
+                place=str(component.path),
+                hint=f"compile the model again with --chip {wanted.name}, or with esp32p4 for both chips",
+            )
+    return concrete(wanted, all_of_them=True)
 
 
 def _samples(component: Component, graph: Graph, data: Path, mapping: Mapped | None, limit: int | None) -> Dataset:
@@ -195,35 +225,52 @@ def _verify_host(component: Component, graph: Graph, samples: Dataset, progress:
     return {**_verdict(comparison, accuracy, samples, "host"), "files": _files(component, component.exercised("host"))}
 
 
-def _verify_device(
-    component: Component, graph: Graph, samples: Dataset, port: str | None, progress: Progress | None
-) -> dict[str, Any]:
-    if port is not None:  # what was flashed cannot be read back: no file of the folder was run
-        return {**_compare_on(port, component, graph, samples, progress), "files": _files(component, ())}
-    with Simulator(build_firmware(component.path), SimulatorOptions(memory_model=False, l2_kb=L2_KB)) as simulator:
-        verdict = _compare_on(simulator.port, component, graph, samples, progress)
-    return {**verdict, "files": _files(component, component.exercised("chip"))}
-
-
 def _files(component: Component, exercised: Sequence[str]) -> dict[str, list[str]]:
     """Which files of the component were built and run, and which were only compared with their hash."""
     hashed = [name for name in component.manifest.get("files", {}) if name not in exercised]
     return {"exercised": list(exercised), "hashed_only": hashed}
 
 
+def _connect(stack: ExitStack, port: str, component: Component, graph: Graph) -> Device:
+    """EspgenError (exit code 3) where nothing answers, where another model runs, or where the chip is another one."""
+    link = stack.enter_context(open_serial(port))
+    device = Device.connect(link, expected_hash=component.hash, expected=expected_info(graph, component))
+    revision, chip = device.hello.revision, component.chip
+    if revision and not chip.least_revision <= revision <= chip.most_revision:
+        raise environment_error(
+            f"the board's chip is revision {revision // 100}.{revision % 100}, the component was compiled for {chip.label()}",
+            place=port,
+            hint="compile the model again with --chip esp32p4, or with the chip of this board, and flash it",
+        )
+    return device
+
+
 def _compare_on(
-    port: str, component: Component, graph: Graph, samples: Dataset, progress: Progress | None
+    devices: Sequence[tuple[Chip | None, Device]], graph: Graph, samples: Dataset, progress: Progress | None
 ) -> dict[str, Any]:
-    accuracy, expected = Accuracy(), expected_info(graph, component)
-    with open_serial(port) as link:
-        device = Device.connect(link, expected_hash=component.hash, expected=expected)
-        comparison = Comparison(device.layers, device.info.outputs)
-        for index, sample in enumerate(samples):
-            outputs = compare_device(device, sample, run_layers(graph, sample), comparison, index)
+    """Each sample on one device after the other: simulators with their chips, or a board, which tells its own."""
+    accuracies = [Accuracy() for _ in devices]
+    comparisons = [Comparison(device.layers, device.info.outputs) for _, device in devices]
+    for index, sample in enumerate(samples):
+        reference = run_layers(graph, sample)
+        for (_, device), comparison, accuracy in zip(devices, comparisons, accuracies, strict=True):
+            outputs = compare_device(device, sample, reference, comparison, index)
             _score(accuracy, graph, outputs, samples, index)
-            if progress:
-                progress("verify", index + 1, len(samples))
-        return _verdict(comparison, accuracy, samples, device.hello.target)
+        if progress:
+            progress("verify", index + 1, len(samples))
+    verdicts = []
+    for (chip, device), comparison, accuracy in zip(devices, comparisons, accuracies, strict=True):
+        shown = _board(device) if chip is None else chip.to_json()
+        verdicts.append({**_verdict(comparison, accuracy, samples, device.hello.target), "chip": shown})
+    worst = next((verdict for verdict in verdicts if not verdict["equal"]), verdicts[0])
+    return {**worst, "chips": verdicts}
+
+
+def _board(device: Device) -> dict[str, object]:
+    """What a board says about its chip, as a chip's own record does."""
+    hello = device.hello
+    revision = f"{hello.revision // 100}.{hello.revision % 100}" if hello.revision else ""
+    return {"name": hello.target, "revisions": revision, "clock_hz": hello.clock_hz}
 
 
 def _score(accuracy: Accuracy, graph: Graph, outputs: Mapping[str, Any], samples: Dataset, index: int) -> None:
@@ -253,16 +300,18 @@ def profile(
     *,
     data: Path | None = None,
     port: str | None = None,
+    chip: Chip | None = None,
     explain: bool = False,
     cold: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Cycles, instructions and memory stalls of every layer, in the simulator or on a board.
 
+    chip  what the simulator is; None: the component's own, and where that stands for several, the last of them
     cold  caches empty at the start and memory modelled; else compute only (the simulator without its memory model)
 
-    `memory.flash` is all that the component adds to the simulator's image, code included; on a board, whose image is not at
-    hand, it is constants and read-only tables, as `compile` counts it.
+    `memory.flash` is all that the component adds to the simulator's image, and `memory.code` its code alone; on a board, whose
+    image is not at hand, there is no `code`, and `flash` is constants and read-only tables, as `compile` counts it.
     """
     loaded = Component.load_sealed(component)
     graph = component_graph(component)
@@ -270,18 +319,19 @@ def profile(
     sample = next(iter(samples))
     if port is not None:
         return {**_profile_on(port, loaded, graph, sample, explain, cold), "memory": _memory(loaded)}
-    image = build_firmware(loaded.path)
-    memory = _memory(loaded, flash_bytes(image))
-    with Simulator(image, SimulatorOptions(memory_model=cold, l2_kb=L2_KB)) as simulator:
-        return {**_profile_on(simulator.port, loaded, graph, sample, explain, cold), "memory": memory}
+    one, l2_kb = _chips(loaded, chip)[-1], loaded.l2_kb
+    image = build_firmware(loaded.path, chip=one, l2_kb=l2_kb)
+    memory = _memory(loaded, stored_bytes(image, chip=one, l2_kb=l2_kb))
+    with Simulator(image, SimulatorOptions(memory_model=cold, l2_kb=l2_kb, chip=one)) as simulator:
+        shown = {"chip": one.to_json(), "l2_kb": l2_kb, "memory": memory}
+        return {**_profile_on(simulator.port, loaded, graph, sample, explain, cold), **shown}
 
 
 def _profile_on(
     port: str, component: Component, graph: Graph, sample: Mapping[str, Any], explain: bool, cold: bool
 ) -> dict[str, Any]:
-    expected = expected_info(graph, component)
-    with open_serial(port) as link:
-        device = Device.connect(link, expected_hash=component.hash, expected=expected)
+    with ExitStack() as stack:
+        device = _connect(stack, port, component, graph)
         result = device.profile(sample, cold=cold)
     layers = [
         {
@@ -302,6 +352,7 @@ def _profile_on(
         "macs": sum(int(layer.macs) for layer in result.layers),
         "clock_hz": result.clock_hz,
         "ms": result.cycles / result.clock_hz * 1e3,
+        "chip": _board(device),
         "layers": layers,
     }
 
@@ -325,11 +376,29 @@ def doctor() -> dict[str, Any]:
         for f in findings
     ]
     able = any(f.found and f.firmware for f in findings) and any(f.found and f.host for f in findings)
-    return {"ok": able, "tools": tools}
+    return {"ok": able, "tools": tools, "chips": [_described(chip) for chip in CHIPS.values()]}
+
+
+def _described(chip: Chip) -> dict[str, Any]:
+    """A chip as `doctor` lists it; internal RAM as components may use it by default."""
+    pieces = chip.internal_pieces()
+    return {**chip.to_json(), "espv": list(chip.espv), "internal": list(pieces), "l2_kb": L2_KB, "idf": chip.idf}
 
 
 def _port(value: Value) -> dict[str, Any]:
     return {"name": value.name, "shape": list(onnx_shape(value.shape, value.layout)), "dtype": value.dtype.value}
 
 
-__all__ = ["Options", "Progress", "compile", "component_graph", "doctor", "inspect", "plan_graph", "profile", "verify"]
+__all__ = [
+    "Chip",
+    "Options",
+    "Progress",
+    "compile",
+    "component_graph",
+    "doctor",
+    "find_chip",
+    "inspect",
+    "plan_graph",
+    "profile",
+    "verify",
+]

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espgen import api
-from espgen.errors import EspgenError, environment_error
+from espgen.errors import environment_error
 from espgen.frontend import load_onnx
 from espgen.ir import Graph
-from espgen.verify.build import RAM_FULL
+from espgen.target.chips import DEFAULT, Chip, concrete
 
 _LOG = logging.getLogger(__name__)
 _KEPT_LINES = 12
-INTERNAL_BYTES = tuple(kilobytes * 1024 for kilobytes in (320, 256, 192, 128))
-"""Internal RAM for activations, of which the first that leaves room for the kernels is used."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +25,20 @@ class Measurement:
     """Measures QDQ models: a `Measure` of the quantizer (file bytes -> cycles by node name; their sum is the whole run).
 
     port: serial port of a board that is flashed for each measurement (needs ESP-IDF's idf.py on the path); None for the
-    simulator with cold caches, as `espgen profile` has it. What connects two layers (a change of width or of layout)
+    simulator with cold caches, as `espgen profile` has it. chip: what models are compiled for, and what is simulated (of several
+    the last, as `profile` has it). What connects two layers (a change of width or of layout)
     counts for the layer that reads it.
     """
 
     port: str | None = None
+    chip: Chip = DEFAULT
 
     @property
     def place(self) -> str:
-        """Where it measures, for messages."""
-        return "simulator" if self.port is None else f"board at {self.port}"
+        """Where it measures, for messages and reports."""
+        if self.port is not None:
+            return f"board at {self.port}"
+        return f"simulator, {concrete(self.chip)[0].label()}"
 
     def __call__(self, model: bytes) -> dict[str, float]:
         """Raises EspgenError where the model does not compile, and (exit code 3) where a tool or the board is missing."""
@@ -46,18 +48,10 @@ class Measurement:
             source = folder / "measured.onnx"
             source.write_bytes(model)
             component, project = folder / "measured", folder / "application"
-            for internal in INTERNAL_BYTES:
-                try:
-                    options = api.Options(internal_bytes=internal)
-                    api.compile(source, component, project=None if idf is None else project, options=options)
-                    if idf is not None and self.port is not None:
-                        flash(idf, project, self.port)
-                    result = api.profile(component, port=self.port)
-                    break
-                except EspgenError as problem:
-                    # Kernels of both widths and the largest activations do not always fit together.
-                    if RAM_FULL not in problem.message or internal == INTERNAL_BYTES[-1]:
-                        raise
+            api.compile(source, component, project=None if idf is None else project, options=api.Options(chip=self.chip))
+            if idf is not None and self.port is not None:
+                flash(idf, project, self.port)
+            result = api.profile(component, port=self.port, chip=None if self.port else self.chip)
             cycles = {layer["name"]: float(layer["cycles"]) for layer in result["layers"]}
             _LOG.info("measured %d cycles (%s)", sum(cycles.values()), self.place)
             nodes = [node.name for node in load_onnx(source).nodes if node.op not in ("QuantizeLinear", "DequantizeLinear")]

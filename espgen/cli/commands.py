@@ -11,6 +11,7 @@ import click
 
 from espgen.cli.options import (
     Inputs,
+    chip_option,
     existing,
     input_option,
     output_options,
@@ -20,6 +21,7 @@ from espgen.cli.options import (
     show,
 )
 from espgen.errors import ENVIRONMENT, MISMATCH
+from espgen.target.chips import Chip
 
 
 @click.command()
@@ -42,8 +44,12 @@ def inspect(model: Path, shapes: dict[str, int], as_json: bool, debug: bool) -> 
               help="Also write an example ESP-IDF project that uses the component.")  # fmt: skip
 @click.option("--dump-ir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Write the graph before and after each pass.")  # fmt: skip
+@chip_option
 @click.option("--internal-ram", callback=parse_bytes, metavar="BYTES",
-              help="Internal RAM that activations may use, as 160K or 163840.  [320K]")  # fmt: skip
+              help="Internal RAM that activations may use, as 160K or 163840.  [what the chip has less --reserve]")  # fmt: skip
+@click.option("--reserve", callback=parse_bytes, metavar="BYTES",
+              help="Internal RAM that stays with ESP-IDF and the application.  [64K]")  # fmt: skip
+@click.option("--l2", type=click.Choice(["128", "256"]), help="KB of internal RAM that the L2 cache takes.  [256]")
 @click.option("--psram", callback=parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.  [32M]")
 @click.option("--kernels", type=click.Choice(["auto", "portable"]),
               help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
@@ -56,7 +62,10 @@ def compile_(
     output: Path,
     project: Path | None,
     dump_ir: Path | None,
+    chip: Chip | None,
     internal_ram: int | None,
+    reserve: int | None,
+    l2: str | None,
     psram: int | None,
     kernels: str | None,
     hardware_loops: bool | None,
@@ -69,7 +78,10 @@ def compile_(
     from espgen.report import text
 
     wanted: dict[str, Any] = {
+        "chip": chip,
         "internal_bytes": internal_ram,
+        "reserve_bytes": reserve,
+        "l2_kb": None if l2 is None else int(l2),
         "psram_bytes": psram,
         "kernels": kernels,
         "hardware_loops": hardware_loops,
@@ -88,6 +100,7 @@ def compile_(
 @click.option("--target", type=click.Choice(["sim", "host"]), default="sim", show_default=True,
               help="Where the component runs: the P4 simulator or a host library.")  # fmt: skip
 @click.option("--port", metavar="DEV", help="Serial port of a board to run on instead.")
+@chip_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N samples only.")
 @input_option
 @output_options
@@ -96,6 +109,7 @@ def verify(
     data: Path | None,
     target: str,
     port: str | None,
+    chip: Chip | None,
     limit: int | None,
     inputs: Inputs,
     as_json: bool,
@@ -105,8 +119,9 @@ def verify(
     from espgen import api
     from espgen.report import text
 
+    _check_place(chip, port if target == "sim" else target)
     result = api.verify(
-        component, data=data, target=target, port=port, limit=limit, inputs=inputs, progress=progress(as_json)
+        component, data=data, target=target, port=port, chip=chip, limit=limit, inputs=inputs, progress=progress(as_json)
     )
     show(result, text.verification, as_json)
     if not result["equal"]:
@@ -116,15 +131,23 @@ def verify(
 @click.command()
 @click.argument("component", type=existing("folder"))
 @click.option("--port", metavar="DEV", help="Serial port of a board to run on instead of the simulator.")
+@chip_option
 @click.option("--explain", is_flag=True, help="Show the kernels each layer could have had, and their predicted cycles.")
 @output_options
-def profile(component: Path, port: str | None, explain: bool, as_json: bool, debug: bool) -> None:
+def profile(component: Path, port: str | None, chip: Chip | None, explain: bool, as_json: bool, debug: bool) -> None:
     """Show cycles and stalls per layer, and the memory plan."""
     from espgen import api
     from espgen.report import text
 
-    result = api.profile(component, port=port, explain=explain, progress=progress(as_json))
+    _check_place(chip, port)
+    result = api.profile(component, port=port, chip=chip, explain=explain, progress=progress(as_json))
     show(result, text.profiling, as_json)
+
+
+def _check_place(chip: Chip | None, place: str | None) -> None:
+    """--chip says what the simulator is; a board and a PC are what they are."""
+    if chip is not None and place is not None:
+        raise click.UsageError("--chip belongs to the simulator: a board says which chip it has, a host library has none")
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from espgen.data.mapping import FORM, Wanted, parse
+from espgen.target.chips import CHIPS, Chip, find_chip
 
 Command = Callable[..., Any]
 Progress = Callable[[str, int, int], None]
@@ -72,6 +73,18 @@ def _parse_inputs(_context: click.Context, _option: click.Parameter, entries: Se
             raise click.BadParameter(f"{name!r} is named twice")
         inputs[name] = wanted
     return inputs
+
+
+def chip_option(command: Command) -> Command:
+    """--chip NAME|FILE, as the chip's record or None."""
+    return click.option(
+        "--chip", metavar="NAME|FILE", callback=_parse_chip,
+        help=f"What it is for: {', '.join(CHIPS)}, or a chip file that `espgen calibrate` wrote.",
+    )(command)  # fmt: skip
+
+
+def _parse_chip(_context: click.Context, _option: click.Parameter, text: str | None) -> Chip | None:
+    return None if text is None else find_chip(text)
 
 
 def parse_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espgen.cli.options import Command, existing, input_option, output_options, progress, shape_option, show
+from espgen.cli.options import (
+    Command,
+    chip_option,
+    existing,
+    input_option,
+    output_options,
+    progress,
+    shape_option,
+    show,
+)
+from espgen.target.chips import DEFAULT
 
 if TYPE_CHECKING:
     from espgen.data.images import Preprocess
@@ -131,6 +141,7 @@ def _options(given: dict[str, Any], **more: Any) -> QuantizeOptions:
 @click.option("--cost", type=click.Choice(["simulator", "macs"]),
               help="What --max-drop weighs layers by: cycles in the simulator, or multiply-accumulates.  "
                    "[simulator, or macs where it cannot run]")  # fmt: skip
+@chip_option
 @_with(_WORKERS)
 @click.option("--no-layerwise", is_flag=True, help="Leave the error of each layer alone out of the analysis.")
 @_RECORD
@@ -147,9 +158,9 @@ def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, *
     from espgen.quantize import commands
     from espgen.report import text
 
-    if given["max_drop"] is None and (given["cost"] or given["evaluation"]):
-        raise click.UsageError("--cost and --evaluation belong to --max-drop")
-    measurement = Measurement()
+    if given["max_drop"] is None and (given["cost"] or given["evaluation"] or given["chip"]):
+        raise click.UsageError("--cost, --evaluation and --chip belong to --max-drop")
+    measurement = Measurement(chip=given["chip"] or DEFAULT)
     result = commands.quantize(
         model,
         data,
@@ -183,6 +194,7 @@ def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, *
 @click.option("--sensitivity", type=click.Choice(["cosine", "noise"]), help="What layers are ranked by.  [cosine]")
 @click.option("--port", metavar="DEV",
               help="Measure on the board at this serial port (flashed with idf.py) instead of in the simulator.")  # fmt: skip
+@chip_option
 @_with(_PIXELS)
 @_with(_METHODS)
 @_with(_WORKERS)
@@ -202,8 +214,9 @@ def quantize_fallback(model: Path, output: Path, data: str, by: str, as_json: bo
 def _by_accuracy(model: Path, output: Path, data: str, as_json: bool, given: dict[str, Any]) -> dict[str, Any]:
     from espgen.quantize import commands
 
-    if given["port"]:
-        raise click.UsageError("--port belongs to --by latency")
+    for name in ("port", "chip"):
+        if given[name]:
+            raise click.UsageError(f"--{name} belongs to --by latency")
     if (given["max_drop"] is None) == (given["evaluator"] is None):
         raise click.UsageError("--by accuracy needs one of --max-drop and --evaluator")
     return commands.accuracy_fallback(
@@ -228,7 +241,7 @@ def _by_latency(model: Path, output: Path, data: str, as_json: bool, given: dict
     for name in ("max_drop", "evaluation", "evaluator", "strategy", "sensitivity"):
         if given[name] is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} belongs to --by accuracy")
-    measurement = Measurement(given["port"])
+    measurement = Measurement(given["port"], given["chip"] or DEFAULT)
     return commands.latency_fallback(
         model,
         data,

@@ -14,28 +14,75 @@ from espgen.codegen.offers import Progress, plan_nodes
 from espgen.codegen.project import write_component
 from espgen.errors import EspgenError
 from espgen.ir import Graph
-from espgen.schedule.buffers import Tier
-from espgen.schedule.memory import plan_memory
+from espgen.schedule.memory import Memory, plan_memory
 from espgen.schedule.steps import node_after_node
-from espgen.target.espv import Levels
+from espgen.target.chips import DEFAULT, L2_KB, RESERVE_BYTES, Chip
+from espgen.target.espv import Level, Levels
+
+ARENA_TAIL = 64
+"""Bytes of internal RAM that an arena takes besides its own: what may be read behind it, and the rounding to its alignment."""
 
 
 @dataclass(frozen=True)
 class Options:
     """What a user may decide about the generated code.
 
-    internal_bytes  internal RAM that activations may use; what does not fit goes to PSRAM
+    chip            what the component is made for; a chip without vector unit gets portable kernels
+    internal_bytes  internal RAM that activations may use in all; None: what the chip has less the reserve. What does not
+                    fit goes to PSRAM
     psram_bytes     PSRAM that activations may use
+    reserve_bytes   what stays of the first piece of internal RAM for ESP-IDF and the application
+    l2_kb           second-level cache, which is taken from internal RAM: 128, 256 or 512
     kernels         "auto": the cheapest kernel of each layer; "portable": C++ only
     hardware_loops  `esp.lp.*` in assembly; False: counted branches, for early silicon
-    levels          instruction sets that assembly is written for
     """
 
-    internal_bytes: int = 320 * 1024
+    chip: Chip = DEFAULT
+    internal_bytes: int | None = None
     psram_bytes: int = 32 * 1024 * 1024
+    reserve_bytes: int = RESERVE_BYTES
+    l2_kb: int = L2_KB
     kernels: str = "auto"
     hardware_loops: bool = True
-    levels: Levels = Levels.BOTH
+
+    @property
+    def vector_kernels(self) -> bool:
+        """Whether layers may be assembly."""
+        return self.chip.has_vectors and self.kernels != "portable"
+
+    @property
+    def levels(self) -> Levels:
+        """Instruction sets that assembly is written for; portable components have none of it."""
+        return Levels(tuple(Level(value) for value in self.chip.espv)) if self.chip.espv else Levels.BOTH
+
+    def memories(self) -> tuple[Memory, ...]:
+        """What the planner may use, fastest first. EspgenError where more internal RAM is asked for than the chip has."""
+        return (Memory("internal", self._internal()), Memory("psram", (self.psram_bytes,), 1))
+
+    def _internal(self) -> tuple[int, ...]:
+        if not self.chip.fixed_memory and self.internal_bytes is not None:
+            return (self.internal_bytes,)
+        pieces = self.chip.internal_pieces(self.l2_kb, self.reserve_bytes)
+        if self.internal_bytes is None:
+            return tuple(max(0, size - ARENA_TAIL) for size in pieces)
+        if self.internal_bytes > sum(pieces):
+            shown = " + ".join(f"{size:,}" for size in pieces)
+            raise EspgenError(
+                f"{self.chip.name} has {shown} bytes of internal RAM for activations with a {self.l2_kb} KB cache and "
+                f"{self.reserve_bytes:,} bytes reserved, {self.internal_bytes:,} were asked for",
+                place="--internal-ram",
+                hint="leave --internal-ram out to use all of it; a smaller --reserve or --l2 128 leaves more",
+            )
+        return _limited(tuple(max(0, size - ARENA_TAIL) for size in pieces), self.internal_bytes)
+
+
+def _limited(pieces: tuple[int, ...], limit: int) -> tuple[int, ...]:
+    """At most `limit` bytes of the pieces in all, of the largest first."""
+    kept = []
+    for size in sorted(pieces, reverse=True):
+        kept.append(min(size, limit))
+        limit -= kept[-1]
+    return tuple(kept)
 
 
 def plan_graph(graph: Graph, options: Options, progress: Progress | None = None) -> Planned:
@@ -45,16 +92,16 @@ def plan_graph(graph: Graph, options: Options, progress: Progress | None = None)
     """
     if not graph.nodes:
         raise EspgenError("the model computes nothing", hint="a graph output is a graph input")
+    memories = options.memories()
     nodes, storage = plan_nodes(
         graph,
-        () if options.kernels == "portable" else FAMILIES,
+        FAMILIES if options.vector_kernels else (),
         KernelOptions(hardware_loops=options.hardware_loops),
         progress,
     )
     scratch = {plan.node.name: plan.scratch for plan in nodes}
-    tiers = [Tier("internal", options.internal_bytes), Tier("psram", options.psram_bytes, 1)]
     steps = node_after_node((plan.node.name, plan.bands()) for plan in nodes)
-    memory = plan_memory(graph, storage, steps, scratch, tiers)
+    memory = plan_memory(graph, storage, steps, scratch, memories)
     return Planned(graph, nodes, storage, steps, memory)
 
 
@@ -69,5 +116,6 @@ def generate(
 ) -> Path:
     """Write the component for an integer graph; returns its folder. `progress` as for plan_graph."""
     planned = plan_graph(graph, options, progress)
-    component = build_component(planned, name)
-    return write_component(component, planned, output, extra, options.levels)
+    component = build_component(planned, name, options.chip)
+    made_for = {"chip": options.chip.to_json(), "l2_kb": options.l2_kb, "reserve": options.reserve_bytes}
+    return write_component(component, planned, output, {**made_for, **extra}, options.levels)

@@ -13,6 +13,7 @@ from espgen.codegen.calls import NodePlan, c_type
 from espgen.codegen.naming import identifier, identifiers
 from espgen.codegen.rows import ConstantRows, RowTables
 from espgen.codegen.views import (
+    ArenaView,
     BufferView,
     ComponentView,
     FieldView,
@@ -21,6 +22,7 @@ from espgen.codegen.views import (
     LayerView,
     PortView,
     ShapeView,
+    SizeView,
     StepView,
     TensorView,
 )
@@ -29,9 +31,10 @@ from espgen.interpret.store import digest
 from espgen.ir import Graph, Node, Value
 from espgen.ops.base import PADDING_ROW, KernelCall, RowTable
 from espgen.ops.registry import spec_of
-from espgen.schedule.memory import MemoryMap
+from espgen.schedule.memory import Arena, MemoryMap
 from espgen.schedule.steps import Step
 from espgen.schedule.storage import StoragePlan
+from espgen.target.chips import DEFAULT, Chip
 
 _ENUMS = {
     "int8": "kInt8",
@@ -198,12 +201,12 @@ class _Builder:
         return next((node.name for node in self.graph.nodes if name in node.inputs), "")
 
 
-def build_component(planned: Planned, model_name: str) -> Component:
+def build_component(planned: Planned, model_name: str, chip: Chip = DEFAULT) -> Component:
     """The view of a component with every text a template prints, its constants and its assembly."""
     graph = planned.graph
     model = identifier(model_name)
     run = [plan for plan in planned.nodes if plan.calls]
-    chip = _layers(planned, model, run, twins=False)
+    layers = _layers(planned, model, run, twins=False)
     host = _layers(planned, model, run, twins=True) if any(plan.twin for plan in run) else None
     names = list(dict.fromkeys([*graph.inputs, *(n for plan in run for n in plan.node.outputs if n), *graph.outputs]))
     numbers = {name: number for number, name in enumerate(names)}
@@ -222,28 +225,52 @@ def build_component(planned: Planned, model_name: str) -> Component:
         title=graph.name,
         digest=text,
         hash_bytes=layout.filled([f"0x{text[i : i + 2]}" for i in range(0, 64, 2)], 8, columns=74),
-        arena=f"{model}_arena",
+        arenas=tuple(_arena(arena, model) for arena in memory.arenas),
+        arena_sizes=_arena_sizes(memory),
         internal_bytes=memory.bytes_of("internal"),
         psram_bytes=memory.bytes_of("psram"),
-        has_internal=memory.bytes_of("internal") > 0,
-        has_psram=memory.bytes_of("psram") > 0,
         arena_bytes=_arena_bytes(memory, f"{model}_arena"),
-        weight_bytes=len(chip.weights),
+        weight_bytes=len(layers.weights),
         planner=memory.plan.status,
-        layers=chip.view.layers,
+        layers=layers.view.layers,
         tensors=tuple(_tensor(graph.value(name), planned, rows) for name in names),
         layer_entries=tuple(entries),
         layer_outputs=layout.filled([str(number) for number in outputs] or ["0"], 4),
-        steps=_steps(planned, chip.view.layers, [entry.name for entry in entries]),
+        steps=_steps(planned, layers.view.layers, [entry.name for entry in entries]),
         buffers=_buffers(memory),
         inputs=_ports(graph, graph.inputs, numbers, "kInput"),
         outputs=_ports(graph, graph.outputs, numbers, "kOutput"),
-        assembly_symbols=chip.assembly_symbols,
+        assembly_symbols=layers.assembly_symbols,
         sources=(),
         guard=f"ESPGEN_MODEL_{model.upper()}_",
+        chip=chip.label(),
+        targets=("esp32p4",) if chip.has_vectors else (),
+        idf=chip.idf,
     )
     assembly = tuple(sorted({function for plan in planned.nodes for function in plan.assembly}))
-    return Component(view, chip, host, assembly)
+    return Component(view, layers, host, assembly)
+
+
+def _arena(arena: Arena, model: str) -> ArenaView:
+    """`internal_2` is `net_arena_internal_2`, `kInternal2Bytes`, ESPGEN_IN_INTERNAL_2 and ESPGEN_SHARED_INTERNAL_2."""
+    return ArenaView(
+        symbol=f"{model}_arena_{arena.name}",
+        nbytes=arena.nbytes,
+        memory=arena.memory,
+        constant=_size_constant(arena.name),
+        place=f"ESPGEN_IN_{arena.name.upper()}",
+        shared=f"ESPGEN_SHARED_{arena.name.upper()}",
+    )
+
+
+def _arena_sizes(memory: MemoryMap) -> tuple[SizeView, ...]:
+    """kInternalBytes and kPsramBytes in every header, and one constant per further piece that holds something."""
+    sizes = {"internal": 0, "psram": 0} | {arena.name: arena.nbytes for arena in memory.arenas}
+    return tuple(SizeView(_size_constant(name), nbytes) for name, nbytes in sorted(sizes.items()))
+
+
+def _size_constant(arena: str) -> str:
+    return "k" + "".join(part.capitalize() for part in arena.split("_")) + "Bytes"
 
 
 def _layers(planned: Planned, model: str, run: Sequence[NodePlan], *, twins: bool) -> Layers:
@@ -286,27 +313,21 @@ def _steps(planned: Planned, layers: Sequence[LayerView], names: Sequence[str]) 
     )
 
 
-_TIERS = ("internal", "psram")
-"""In the order of the model's arena table."""
-
-
 def _buffers(memory: MemoryMap) -> tuple[BufferView, ...]:
     """The planned buffers by arena and offset, without the bytes behind each that may only be read."""
-    arenas = {tier: number for number, tier in enumerate(tier for tier in _TIERS if memory.bytes_of(tier))}
-    places = {place.name: place for place in memory.plan.placements}
+    arenas = {arena.name: number for number, arena in enumerate(memory.arenas)}
     views = []
     for buffer in memory.buffers:
-        place = places[buffer.name]
-        views.append(BufferView(buffer.name, arenas[place.tier], place.offset, buffer.size, buffer.first, buffer.last))
+        place = memory.places[buffer.name]
+        views.append(BufferView(buffer.name, arenas[place.arena], place.offset, buffer.size, buffer.first, buffer.last))
     return tuple(sorted(views, key=lambda view: (view.arena, view.offset)))
 
 
 def _arena_bytes(memory: MemoryMap, arena: str) -> tuple[str, ...]:
     """The functions that give a byte of each arena, as lines."""
     functions = [
-        layout.function(f"constexpr uint8_t* {tier}(uint32_t offset)", (f"return ESPGEN_AT({arena}_{tier}, offset);",))
-        for tier in _TIERS
-        if memory.bytes_of(tier)
+        layout.function(f"constexpr uint8_t* {held.name}(uint32_t offset)", (f"return ESPGEN_AT({arena}_{held.name}, offset);",))
+        for held in memory.arenas
     ]
     return tuple(line for lines in functions for line in lines)
 

@@ -14,13 +14,13 @@ def table_bytes(view: ComponentView, layers: LayersView) -> int:
     pointers = sum(table.count for table in layers.row_tables)
     names = {view.title, view.planner, *(tensor.name for tensor in view.tensors)}
     names |= {name for entry in view.layer_entries for name in (entry.name, entry.op)}
-    names |= {f"{view.arena}_{tier}" for tier, held in (("internal", view.has_internal), ("psram", view.has_psram)) if held}
+    names |= {arena.symbol for arena in view.arenas}
     counts = {
         "Tensor": len(view.tensors),
         "Layer": len(view.layer_entries),
         "Step": len(view.steps),
         "LiveBuffer": len(view.buffers),
-        "Arena": view.has_internal + view.has_psram,
+        "Arena": len(view.arenas),
         "Model": 1,
     }
     indices = len(view.inputs) + len(view.outputs) + sum(entry.outputs for entry in view.layer_entries)

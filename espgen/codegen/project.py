@@ -111,6 +111,7 @@ def _write_files(
         "memory": {
             "internal": component.view.internal_bytes,
             "psram": component.view.psram_bytes,
+            "arenas": {arena.name: arena.nbytes for arena in planned.memory.arenas},
             "weights": component.view.weight_bytes,
             "tables": table_bytes(component.view, component.chip.view),
             "planner": component.view.planner,

@@ -43,8 +43,8 @@ class RowTables:
         self._symbols: set[str] = set()
 
     def address(self, place: Address, extra: int = 0) -> str:
-        """C++ expression for a byte of an arena: the function of the tier that the files of a component define."""
-        return f"{place.tier}({place.offset + extra})"
+        """C++ expression for a byte of an arena: the function of the arena that the files of a component define."""
+        return f"{place.arena}({place.offset + extra})"
 
     def base(self, name: str) -> str:
         """C++ expression for pixel 0 of row 0 of a value."""

@@ -131,6 +131,26 @@ class LayersView:
 
 
 @dataclass(frozen=True)
+class SizeView:
+    """A constant of the header: bytes of an arena, 0 where a memory has none."""
+
+    constant: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class ArenaView:
+    """One array of activations. `constant` is its size in the header, `place` the macro that puts it into its memory."""
+
+    symbol: str
+    nbytes: int
+    memory: str
+    constant: str
+    place: str
+    shared: str
+
+
+@dataclass(frozen=True)
 class ComponentView:
     """Everything the component's files are printed from."""
 
@@ -138,11 +158,10 @@ class ComponentView:
     title: str
     digest: str
     hash_bytes: tuple[str, ...]
-    arena: str
+    arenas: tuple[ArenaView, ...]
+    arena_sizes: tuple[SizeView, ...]
     internal_bytes: int
     psram_bytes: int
-    has_internal: bool
-    has_psram: bool
     arena_bytes: tuple[str, ...]
     weight_bytes: int
     planner: str
@@ -157,3 +176,6 @@ class ComponentView:
     assembly_symbols: tuple[str, ...]
     sources: tuple[str, ...]
     guard: str
+    chip: str
+    targets: tuple[str, ...]
+    idf: str

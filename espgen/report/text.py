@@ -36,19 +36,23 @@ def compilation(result: Result) -> str:
     """Where the component is, what its header is called, and its memory."""
     written = f"{_counted(result['layers'], 'layer')} written to {result['component']} in {result['seconds']:.2f} s"
     header = f'#include "{result["header"]}"'
-    return "\n".join([f"{result['name']}: {written}", header, memory(result["memory"])])
+    return "\n".join([f"{result['name']}: {written}", header, f"for {chip(result['chip'])}", memory(result["memory"])])
+
+
+def chip(described: Result) -> str:
+    """A chip, or what a board says about its own, on one line."""
+    revision = f"revision {described['revisions']}, " if described["revisions"] else ""
+    return f"{described['name']} ({revision}{described['clock_hz'] / 1e6:.0f} MHz)"
 
 
 def verification(result: Result) -> str:
-    """One line per layer, then accuracy and the verdict."""
+    """One line per layer, then accuracy and the verdict on each chip."""
     rows = [
         (layer["name"], _EQUAL[layer["equal"]], layer["max_abs_diff"], _difference(layer["first_diff"]))
         for layer in result["layers"]
     ]
     lines = table(("layer", "bytes", "max diff", "first difference"), rows)
-    differing = sum(not layer["equal"] for layer in result["layers"])
-    verdict = "every layer equal, byte for byte" if result["equal"] else f"not equal in {_counted(differing, 'layer')}"
-    lines += ["", f"{_counted(result['samples'], 'sample')} on {result['target']}: {verdict}"]
+    lines += ["", *(_verdict(one) for one in result.get("chips", [result]))]
     files = result.get("files")
     if files:
         lines += _files(files["exercised"], files["hashed_only"])
@@ -56,6 +60,16 @@ def verification(result: Result) -> str:
     if accuracy:
         lines.append(f"accuracy: top-1 {100 * accuracy['top1']:.2f} %, top-5 {100 * accuracy['top5']:.2f} %")
     return "\n".join(lines)
+
+
+def _verdict(result: Result) -> str:
+    differing = sum(not layer["equal"] for layer in result["layers"])
+    verdict = "every layer equal, byte for byte" if result["equal"] else f"not equal in {_counted(differing, 'layer')}"
+    described = result.get("chip")
+    place = ""
+    if described is None or described["name"] != result["target"]:
+        place = result["target"] + (", " if described else "")
+    return f"{_counted(result['samples'], 'sample')} on {place}{chip(described) if described else ''}: {verdict}"
 
 
 def _files(exercised: Sequence[str], hashed: Sequence[str]) -> list[str]:
@@ -85,7 +99,7 @@ def profiling(result: Result) -> str:
     lines = table(("layer", "operator", "cycles", "MACs", "MAC/cycle", "instructions", "stalls"), rows)
     for layer in result["layers"]:
         lines += _candidates(layer)
-    lines += ["", f"{result['cycles']:,} cycles = {result['ms']:.3f} ms at {result['clock_hz'] / 1e6:.0f} MHz"]
+    lines += ["", f"{result['cycles']:,} cycles = {result['ms']:.3f} ms on {chip(result['chip'])}"]
     return "\n".join([*lines, memory(result["memory"])])
 
 
@@ -98,7 +112,22 @@ def diagnosis(result: Result) -> str:
     lines = table(("tool", "version", "path"), rows)
     remedies = [f"{tool['name']}: {tool['remedy']}" for tool in result["tools"] if not tool["found"] and tool["remedy"]]
     verdict = "ready" if result["ok"] else "not ready: install what is named above"
-    return "\n".join([*lines, "", *remedies, verdict])
+    return "\n".join([*lines, "", *remedies, verdict, "", *_chips(result["chips"])])
+
+
+def _chips(chips: Sequence[Result]) -> list[str]:
+    """What --chip takes."""
+    rows = [
+        (one["name"], one["revisions"], f"{one['clock_hz'] / 1e6:.0f}", _level(one["espv"]),
+         " + ".join(f"{size:,}" for size in one["internal"]), one["idf"])
+        for one in chips
+    ]  # fmt: skip
+    internal = f"internal RAM for activations ({chips[0]['l2_kb']} KB L2 cache)"
+    return table(("chip", "revisions", "MHz", "vector unit", internal, "ESP-IDF from"), rows)
+
+
+def _level(levels: Sequence[int]) -> str:
+    return " and ".join(f"ESPV {level // 10}.{level % 10}" for level in levels) or "none"
 
 
 def quantization(result: Result) -> str:
@@ -182,6 +211,11 @@ def _percent(share: float | None) -> str | None:
 def memory(usage: Result) -> str:
     """Bytes per memory and the planner's statement, on one line."""
     sizes = [f"{usage[name]:,} bytes {label}" for name, label in _MEMORIES if name in usage]
+    if "code" in usage:
+        sizes[-1] += f" ({usage['code']:,} of them code)"
+    pieces = [size for name, size in usage.get("arenas", {}).items() if name.startswith("internal")]
+    if len(pieces) > 1:
+        sizes[0] += f" in {len(pieces)} pieces ({' + '.join(f'{size:,}' for size in pieces)})"
     return f"memory: {', '.join(sizes)}; plan: {usage['planner']}"
 
 

@@ -61,7 +61,8 @@ class Chip:
     revisions   of the silicon, for people
     espv        levels of the vector unit that text has to mean the same on: 21 (ESPV 2.1), 22; none: no vector unit
     clock_hz    of the core by default
-    pieces      of internal RAM, by address; () where espgen knows none (portable)
+    pieces      of internal RAM, by address
+    fixed_memory  False where the pieces are a guess that --internal-ram replaces (portable)
     l2_at       where in internal RAM the second-level cache lies: "top", "bottom", "" where unknown
     least_revision, most_revision  as ESP-IDF counts, major * 100 + minor: what an image for it runs on
     march       for ESP-IDF's assembler (6.x), which knows the vector unit
@@ -69,6 +70,7 @@ class Chip:
     costs       numbers of the simulator (firmware/simulator/parameters.h) that are not its defaults
     runs_on     names of the chips that a component made for this one is proven on; () stands for any PC or chip
     loops       rules of hardware loops
+    board_end   where what lies behind the first piece ends (boot loader, ROM, later heap)
     idf         oldest ESP-IDF release that builds for it
     """
 
@@ -87,6 +89,8 @@ class Chip:
     caches: Caches = Caches()
     loops: LoopRules = LoopRules()
     idf: str = "5.3"
+    fixed_memory: bool = True
+    board_end: int = 0
 
     @property
     def has_vectors(self) -> bool:
@@ -105,7 +109,8 @@ class Chip:
 
     def parameters(self) -> dict[str, float]:
         """Every number that the simulator has to be told to be this chip."""
-        return {"clock_hz": float(self.clock_hz), **self.costs}
+        at_top = {"l2_at_top": 1.0} if self.l2_at == "top" else {}
+        return {"clock_hz": float(self.clock_hz), **at_top, **self.costs}
 
     def label(self) -> str:
         """Name, revisions and clock on one line, for reports."""
@@ -143,6 +148,7 @@ V1 = Chip(
     kconfig=MappingProxyType({"CONFIG_ESP32P4_SELECTS_REV_LESS_V3": "y", "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_360": "y"}),
     costs=_NO_COSTS,
     runs_on=("esp32p4-v1",),
+    board_end=_RAM + 0x40000,
 )
 
 V3 = Chip(
@@ -158,12 +164,13 @@ V3 = Chip(
     kconfig=MappingProxyType({"CONFIG_ESP32P4_SELECTS_REV_LESS_V3": "n", "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_400": "y"}),
     costs=_NO_COSTS,
     runs_on=("esp32p4-v3",),
+    board_end=_RAM + 0xC0000,
     idf="5.5.3",
 )
 
 BOTH = Chip(
     name="esp32p4",
-    revisions="any but 3.0",
+    revisions="0.x, 1.x, 3.1 and later",
     espv=(21, 22),
     clock_hz=360_000_000,
     pieces=_V1_PIECES,  # the first of them has less room than revision 3 has in all, and both together have
@@ -181,7 +188,7 @@ PORTABLE = Chip(
     revisions="any chip of ESP-IDF",
     espv=(),
     clock_hz=360_000_000,
-    pieces=(),
+    pieces=(Piece(_by_l2(0, 0, 0), _by_l2(*(3 * (RESERVE_BYTES + 192 * 1024,)))),),
     l2_at="",
     least_revision=0,
     most_revision=65535,
@@ -189,6 +196,7 @@ PORTABLE = Chip(
     kconfig=MappingProxyType({}),
     costs=_NO_COSTS,
     runs_on=("esp32p4-v1", "esp32p4-v3"),
+    fixed_memory=False,
 )
 
 CHIPS: Mapping[str, Chip] = MappingProxyType({chip.name: chip for chip in (BOTH, V1, V3, PORTABLE)})

@@ -15,16 +15,18 @@ from pathlib import Path
 
 from espgen.errors import EspgenError, environment_error
 from espgen.resources import firmware_dir
+from espgen.target.chips import L2_KB, V3, Chip
 from espgen.verify.cache import cached, digest, digest_of_headers, prune
 from espgen.verify.compilers import Compiler, firmware_compiler, host_compiler
 from espgen.verify.component import Component
 from espgen.verify.image import stored_sections
+from espgen.verify.image_layout import start_flags
 
 _LOG = logging.getLogger(__name__)
 
 PARALLEL = 2
 RAM_FULL = "internal RAM is full"
-"""What the simulator's linker script says (firmware/boards/simulator/link.ld)."""
+"""What the simulator's linker script says (firmware/boards/simulator/chip.ld)."""
 
 SHOWN_LINES = 12
 BOARDS = ("simulator",)
@@ -56,6 +58,8 @@ class Recipe:
     include_dirs: tuple[Path, ...]
     served_model: str  # its namespace
     suffix: str = ""
+    start_flags: tuple[str, ...] = ()  # of start.S alone: where memory lies
+    assembly_flags: tuple[str, ...] = ()  # of every .S file: the chip's instruction set
 
 
 def build_host(
@@ -96,8 +100,10 @@ def build_firmware(
     out: Path | None = None,
     board: str = "simulator",
     compiler: str | None = None,
+    chip: Chip = V3,
+    l2_kb: int = L2_KB,
 ) -> Path:
-    """The component with agent and board files as an ELF image; copied to `out` if given.
+    """The component with agent and board files as an ELF image for a chip; copied to `out` if given.
 
     EspgenError: unknown board; exit code 3: no compiler, or it refuses a unit.
     """
@@ -120,7 +126,6 @@ def build_firmware(
             "-fdata-sections",
             "-ffp-contract=off",
             "-DESPGEN_FIRMWARE=1",
-            *BOARD_FLAGS[board],
             *table_sizes(component),
             *(f"-D{define}" for define in component.defines),
         ),
@@ -128,8 +133,10 @@ def build_firmware(
             *FIRMWARE_FLAGS[chosen.kind],
             *FIRMWARE_LINK_FLAGS[chosen.kind],
             "-Wl,--gc-sections",
-            f"-Wl,-T,{folder / 'link.ld'}",
+            f"-Wl,-T,{folder / 'chip.ld'}",
         ),
+        start_flags=start_flags(chip, l2_kb, large_tables=bool(table_sizes(component))),
+        assembly_flags=(f"-DESPGEN_ESPV={chip.espv[0]}",),
         include_dirs=(*component.include_dirs, firmware / "include", firmware, folder, folder / "include"),
         served_model=component.namespace,
         suffix=".elf",
@@ -149,14 +156,25 @@ def build_firmware(
     return out
 
 
-def flash_bytes(image: Path, board: str = "simulator", compiler: str | None = None) -> int:
-    """Bytes of code, constants and tables that a component adds to `image`, which build_firmware made of it."""
-    empty = build_firmware(firmware_dir() / "boards" / "no_model", board=board, compiler=compiler)
-    return sum(stored_sections(image).values()) - sum(stored_sections(empty).values())
+@dataclass(frozen=True)
+class Stored:
+    """What a component adds to an image, in bytes: code, and code, constants and tables in all."""
+
+    code: int
+    total: int
 
 
-BOARD_FLAGS = {"simulator": ("-DESPGEN_L2_256",)}
-"""The simulator's image leaves room for the larger L2 cache, so that it runs with either."""
+def stored_bytes(
+    image: Path, board: str = "simulator", compiler: str | None = None, chip: Chip = V3, l2_kb: int = L2_KB
+) -> Stored:
+    """What a component adds to `image`, which build_firmware made of it with the same arguments."""
+    no_model = firmware_dir() / "boards" / "no_model"
+    empty = stored_sections(build_firmware(no_model, board=board, compiler=compiler, chip=chip, l2_kb=l2_kb))
+    held = stored_sections(image)
+    code = held.get(".text", 0) - empty.get(".text", 0)
+    return Stored(code, sum(held.values()) - sum(empty.values()))
+
+
 FIRMWARE_FLAGS = {
     "gcc": ("-march=rv32imafc", "-mabi=ilp32f", "-mcmodel=medany"),
     "zig": (
@@ -181,6 +199,7 @@ def table_sizes(component: Component) -> tuple[str, ...]:
 
 
 def _host_recipe(component: Component, compiler: Compiler, sanitize: tuple[str, ...]) -> Recipe:
+    component.check_host_files()
     if sanitize:
         checks = (f"-fsanitize={','.join(sanitize)}", "-fno-sanitize-recover=all")
         flags: tuple[str, ...] = ("-O1", "-g", "-fno-omit-frame-pointer", *checks)
@@ -219,7 +238,9 @@ def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = Fa
     sources = list(units)
     keys = [_unit_key(recipe, source, headers) for source in sources]
     served = (f"-DESPGEN_SERVED_MODEL={recipe.served_model}",)
-    total = digest(recipe.compiler.identity, "\0".join(recipe.link_flags), headers, *served, *keys)
+    of_chip = (*recipe.start_flags, *recipe.assembly_flags)
+    parts = ("\0".join(recipe.link_flags), "\0".join(of_chip), _link_script(recipe), headers)
+    total = digest(recipe.compiler.identity, *parts, *served, *keys)
 
     def make(place: Path) -> None:
         _LOG.info("compiling %s", name)
@@ -228,7 +249,8 @@ def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = Fa
         def compile_one(job: tuple[Path, str]) -> Path:
             source, key = job
             # Only one file each reads the build id and the model's name; the others' objects stay good across builds.
-            special = {"board.cpp": extra, "served_model.cpp": served}.get(source.name, ())
+            own = {"board.cpp": extra, "served_model.cpp": served, "start.S": recipe.start_flags}
+            special = own.get(source.name, ()) + (recipe.assembly_flags if source.suffix == ".S" else ())
             final = digest(key, *special)
             return cached(f"objects/{final}.o", lambda out: _compile(recipe, source, special, out))
 
@@ -241,6 +263,12 @@ def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = Fa
         prune()
 
     return cached(f"{name}-{total[:24]}{recipe.suffix}", make)
+
+
+def _link_script(recipe: Recipe) -> bytes:
+    """What the linker script says: an image depends on it as on its units."""
+    scripts = [flag.removeprefix("-Wl,-T,") for flag in recipe.link_flags if flag.startswith("-Wl,-T,")]
+    return b"".join(Path(script).read_bytes() for script in scripts)
 
 
 def _unit_key(recipe: Recipe, source: Path, headers: str) -> str:
@@ -280,9 +308,9 @@ def _run(command: Sequence[str], folder: Path, what: str, compiler: Compiler) ->
         lines = [line for line in result.stderr.splitlines() if line.strip()][:SHOWN_LINES]
         if RAM_FULL in result.stderr:
             raise environment_error(
-                f"{RAM_FULL}: kernels and activations do not fit together",
+                f"{RAM_FULL}: the component's arenas do not fit the pieces of this chip's internal RAM",
                 place=what,
-                hint="give activations less of it: `espgen compile --internal-ram 256K`, or 192K, or 128K",
+                hint="compile it for the chip that it runs on (--chip), which plans for the pieces that this one has",
             )
         raise environment_error(
             f"{compiler.name} failed:\n" + "\n".join(lines),

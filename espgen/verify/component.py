@@ -11,6 +11,7 @@ from typing import Any
 from espgen.codegen.seal import BUILT_FOLDERS, check_seal, lies_in
 from espgen.errors import EspgenError
 from espgen.resources import MODEL_ABI
+from espgen.target.chips import CHIPS, DEFAULT, L2_KB, L2_SIZES, Chip
 
 MANIFEST = "espgen_component.json"
 _LONGEST_MANIFEST = 64 << 20  # bytes
@@ -61,7 +62,7 @@ class Component:
             defines=tuple(_texts(manifest, "defines", path)),
             manifest=manifest,
         )
-        for source in (*component.sources, *component.firmware_sources, *component.host_sources):
+        for source in (*component.sources, *component.firmware_sources):
             if not source.is_file():
                 raise _broken(path, f"{source.name} is missing")
         return component
@@ -82,7 +83,6 @@ class Component:
                     raise _broken(path, f"{key} is not as espgen writes it")
         return component
 
-
     def exercised(self, target: str) -> tuple[str, ...]:
         """The sealed files whose content decides what runs on `target`: "host", or "chip" (the simulator, a board)."""
         other = self.firmware_sources if target == "host" else self.host_sources
@@ -92,10 +92,39 @@ class Component:
             name for name in self.manifest.get("files", {}) if name.startswith(_BUILT) and self.path / name not in idle
         )
 
+    @property
+    def chip(self) -> Chip:
+        """What it was compiled for."""
+        made_for = self.manifest.get("chip", {})
+        name = made_for.get("name") if isinstance(made_for, dict) else None
+        if name is None:
+            return DEFAULT
+        if name not in CHIPS:
+            raise _broken(self.path / MANIFEST, f"it names a chip {name!r} that there is not")
+        return CHIPS[name]
+
+    @property
+    def l2_kb(self) -> int:
+        """The second-level cache that its memory plan assumes."""
+        size = self.manifest.get("l2_kb", L2_KB)
+        if size not in L2_SIZES:
+            raise _broken(self.path / MANIFEST, f"it names a cache of {size!r} KB")
+        return int(size)
+
+    def check_host_files(self) -> None:
+        """Raise EspgenError where what a PC runs in place of assembly is missing: registry archives leave it out."""
+        for source in self.host_sources:
+            if not source.is_file():
+                raise EspgenError(
+                    f"the component has no files for a PC: {source.name} is missing",
+                    place=str(self.path),
+                    hint="verify it in the simulator or on a board, or compile the model again",
+                )
+
 
 _BUILT = tuple(f"{folder}/" for folder in BUILT_FOLDERS)
 _ENTRIES: dict[str, dict[str, type]] = {
-    "memory": {"internal": int, "psram": int, "weights": int, "tables": int, "planner": str},
+    "memory": {"internal": int, "psram": int, "weights": int, "tables": int, "arenas": dict, "planner": str},
     "kernels": {"layer": str, "op": str, "kernel": str, "candidates": list},
 }
 """Entries of the manifest that others than this module read, and what is in them."""

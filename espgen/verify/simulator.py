@@ -19,6 +19,7 @@ from typing import Any
 
 from espgen.errors import EspgenError, environment_error
 from espgen.resources import firmware_dir
+from espgen.target.chips import Chip
 from espgen.target.espv import Level
 from espgen.verify.cache import cached, digest, digest_of_headers
 from espgen.verify.compilers import host_compiler
@@ -82,17 +83,19 @@ class Options:
 
     Attributes:
         memory_model: caches and PSRAM cost cycles ("cold"); off, only the core does ("warm"). Firmware may switch it.
-        l2_kb: size of the L2 cache, 128 or 256 KB, taken from the bottom of internal RAM.
+        l2_kb: size of the L2 cache, 128 or 256 KB, taken from internal RAM where the chip has it.
+        chip: what it simulates; None: the simulator's own defaults (revision 3 at 360 MHz).
         parameters: model numbers by name (``p4sim --parameters`` lists them with their defaults).
         max_cycles: stop with an error when a core gets there.
         guards: address ranges [start, end) whose loads and stores stop the simulation with an error.
         profile: file for cycles, instructions and stalls per function.
-        espv: instruction set of the chip; None takes what the ELF file names, ESPV 2.1 where it names none.
+        espv: instruction set of the chip; None: that of `chip`, or what the ELF file names, ESPV 2.1 where it names none.
         lenient_loops: only warn about hardware loops that break a rule of silicon, instead of stopping.
     """
 
     memory_model: bool = True
     l2_kb: int = 128
+    chip: Chip | None = None
     parameters: Mapping[str, float] | None = None
     max_cycles: int | None = None
     guards: Sequence[tuple[int, int]] = ()
@@ -103,7 +106,8 @@ class Options:
     def arguments(self) -> list[str]:
         """Command-line arguments."""
         words = ["--memory-model", "on" if self.memory_model else "off", "--l2", str(self.l2_kb)]
-        for name, value in sorted((self.parameters or {}).items()):
+        chip = self.chip.parameters() if self.chip else {}
+        for name, value in sorted({**chip, **(self.parameters or {})}.items()):
             words += ["--param", f"{name}={value!r}"]
         if self.max_cycles is not None:
             words += ["--max-cycles", str(self.max_cycles)]
@@ -111,8 +115,9 @@ class Options:
             words += ["--guard", f"{start:#x}:{end:#x}"]
         if self.profile is not None:
             words += ["--profile", str(self.profile)]
-        if self.espv is not None:
-            words += ["--espv", str(self.espv.value)]
+        espv = Level(self.chip.espv[0]) if self.espv is None and self.chip else self.espv
+        if espv is not None:
+            words += ["--espv", str(espv.value)]
         if self.lenient_loops:
             words.append("--lenient-loops")
         return words

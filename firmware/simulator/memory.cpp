@@ -60,10 +60,10 @@ Machine::Machine(const Options& given)
   taken_cycles = static_cast<int>(parameters.taken_branch);
   carries.emplace_back();
   carry_ids[Carry()] = 0;
-  // Revision 3 takes the L2 cache from the bottom of internal RAM.
+  // Revision 3 takes the L2 cache from the bottom of internal RAM, revisions below from its top.
   const uint32_t free_size = kInternalSize - std::min(l2_size, kInternalSize - kPageSize);
-  Map(kInternalBase + kInternalSize - free_size, static_cast<uint8_t*>(Reserve(free_size)),
-      free_size, true);
+  const uint32_t below = parameters.l2_at_top != 0 ? 0 : kInternalSize - free_size;
+  Map(kInternalBase + below, static_cast<uint8_t*>(Reserve(free_size)), free_size, true);
   const auto psram_size = static_cast<uint32_t>(parameters.psram_size);
   const auto flash_size = static_cast<uint32_t>(parameters.flash_size);
   Map(kPsramBase, static_cast<uint8_t*>(Reserve(psram_size)), psram_size, true);

@@ -24,6 +24,7 @@ constexpr Entry kEntries[] = {
     P4_ENTRY(copy_finish),       P4_ENTRY(copy_finish_line),  P4_ENTRY(copy_hold),
     P4_ENTRY(barrier),           P4_ENTRY(port_contention),   P4_ENTRY(psram_size),
     P4_ENTRY(flash_size),        P4_ENTRY(clock_hz),          P4_ENTRY(core_quantum),
+    P4_ENTRY(l2_at_top),
 };
 #undef P4_ENTRY
 

@@ -25,6 +25,7 @@ struct Parameters {
   double l1_miss = 20;  // served by internal RAM or by L2
   double l1_dirty_eviction = 8;
   double l2_size = 131072;
+  double l2_at_top = 0;  // where of internal RAM it is taken: revisions below 3 at the top
   double l2_ways = 8;
   double l2_line = 128;
   double l2_latency = 32;        // added to l1_miss before the line's transfer

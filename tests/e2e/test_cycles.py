@@ -22,6 +22,7 @@ from espgen.quantize.exporter import float_model, qdq_bytes
 from espgen.quantize.pipeline import run_float
 from espgen.quantize.recipes import run_recipe
 from espgen.quantize.settings import Settings
+from espgen.target.chips import CHIPS
 from espgen.verify.build import RAM_FULL
 from espgen.verify.simulator import Simulator
 from espgen.verify.toolchain import build_firmware
@@ -140,11 +141,11 @@ def test_the_command_line_measures_and_writes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["measured"] == "simulator"
+    assert result["measured"] == "simulator, esp32p4-v3 (revision 3.1 and later, 400 MHz)"
     assert Path(result["deploy"]).is_file()
 
 
-def test_activations_give_way_to_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_the_chip_is_said_with_a_remedy_that_works(tmp_path: Path) -> None:
     net = Net((1, 3, 160, 160))
     net.conv(24)
     net.relu()
@@ -152,13 +153,13 @@ def test_activations_give_way_to_kernels(tmp_path: Path, monkeypatch: pytest.Mon
     x = images(2, (3, 160, 160))
     model = qdq_bytes(run_recipe("minmax", net.graph(), {"input": x}, Settings()).model)
     (tmp_path / "net.onnx").write_bytes(model)
-    # More activations in internal RAM than there is of it: the planner believes what it is told.
-    espgen.compile(tmp_path / "net.onnx", tmp_path / "net", options=Options(internal_bytes=1 << 20))
+    with pytest.raises(EspgenError, match=r"113,616 \+ 262,144 bytes of internal RAM .* 1,048,576 were asked for"):
+        espgen.compile(tmp_path / "net.onnx", tmp_path / "net", options=Options(internal_bytes=1 << 20))
+    # A portable component is planned for what its user says, which this chip does not have.
+    anywhere = Options(chip=CHIPS["portable"], internal_bytes=1 << 20)
+    espgen.compile(tmp_path / "net.onnx", tmp_path / "net", options=anywhere)
     with pytest.raises(EspgenError, match=RAM_FULL) as raised:
         build_firmware(tmp_path / "net")
-    assert "--internal-ram" in str(raised.value.hint)
-    monkeypatch.setattr("espgen.cycles.INTERNAL_BYTES", (1 << 20, 128 * 1024))
+    assert "--chip" in str(raised.value.hint)
+    # The remedy: planned for the chip, the same network links and runs.
     assert sum(Measurement()(model).values()) > 0.0
-    monkeypatch.setattr("espgen.cycles.INTERNAL_BYTES", (1 << 20,))
-    with pytest.raises(EspgenError, match=RAM_FULL):
-        Measurement()(model)

@@ -9,7 +9,7 @@ import pytest
 from espgen import api
 from espgen.codegen.flash import RECORDS
 from espgen.resources import firmware_dir, models_dir
-from espgen.verify.build import build_firmware, flash_bytes
+from espgen.verify.build import Stored, build_firmware, stored_bytes
 from espgen.verify.compilers import firmware_compilers
 from espgen.verify.component import Component
 from espgen.verify.image import stored_sections
@@ -33,14 +33,17 @@ def test_an_image_holds_what_was_counted_and_the_code(digits: Path, compiler: st
     # The empty model has a Model, too; text that both images hold is merged, tables are aligned.
     assert held[".rodata"] - empty[".rodata"] == pytest.approx(memory["tables"] - RECORDS["Model"], abs=64)
     code = held[".text"] - empty[".text"]
-    assert flash_bytes(image, compiler=compiler) == held[".psram"] + held[".rodata"] - empty[".rodata"] + code
+    total = held[".psram"] + held[".rodata"] - empty[".rodata"] + code
+    assert stored_bytes(image, compiler=compiler) == Stored(code, total)
 
 
 def test_profile_tells_what_was_measured_and_compile_what_was_counted(digits: Path, tmp_path: Path) -> None:
     compiled = api.compile(models_dir() / "digits_int8_qdq.onnx", tmp_path / "c")["memory"]
     profiled = api.profile(digits)["memory"]
-    assert profiled == {**compiled, "flash": flash_bytes(build_firmware(digits))}
-    assert list(profiled) == ["internal", "psram", "flash", "planner"]
+    stored = stored_bytes(build_firmware(digits))
+    assert profiled == {**compiled, "flash": stored.total, "code": stored.code}
+    assert list(profiled) == ["internal", "psram", "arenas", "flash", "code", "planner"]
+    assert 1000 < stored.code < stored.total
     assert profiled["flash"] > compiled["flash"] > Component.load(digits).manifest["memory"]["weights"]
 
 
@@ -51,4 +54,4 @@ def test_sizes_of_records_are_the_ones_that_the_firmware_asserts() -> None:
 
 
 def test_nothing_adds_nothing() -> None:
-    assert flash_bytes(build_firmware(NO_MODEL)) == 0
+    assert stored_bytes(build_firmware(NO_MODEL)) == Stored(0, 0)

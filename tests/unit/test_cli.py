@@ -22,8 +22,10 @@ from espgen import cli, demo
 from espgen.errors import DEFECT, EXIT_CODES, INTERRUPTED, EspgenError, environment_error, missed_target
 from espgen.report import text
 from espgen.resources import models_dir
+from espgen.target.chips import CHIPS
 
-MEMORY = {"internal": 2048, "psram": 0, "flash": 9000, "planner": "optimal"}
+MEMORY = {"internal": 2048, "psram": 0, "arenas": {"internal": 2048}, "flash": 9000, "planner": "optimal"}
+CHIP = {"name": "esp32p4-v3", "revisions": "3.1 and later", "clock_hz": 400_000_000}
 LAYERS = [{"name": "stem", "equal": True, "max_abs_diff": 0, "first_diff": None}]
 RESULTS: dict[str, dict[str, Any]] = {
     "inspect": {
@@ -40,12 +42,15 @@ RESULTS: dict[str, dict[str, Any]] = {
         "parameters": 678,
         "unsupported": [{"node": "loop", "op": "Loop", "reason": "control flow"}],
     },
-    "compile": {"component": "out", "name": "digits", "header": "digits.h", "layers": 9, "seconds": 0.5, "memory": MEMORY},
+    "compile": {
+        "component": "out", "name": "digits", "header": "digits.h", "layers": 9, "chip": CHIP, "seconds": 0.5, "memory": MEMORY,
+    },
     "verify": {
         "equal": True, "samples": 3, "layers": LAYERS, "accuracy": {"top1": 0.75, "top5": 1.0}, "target": "sim",
     },
     "profile": {
-        "cycles": 1000, "instructions": 900, "macs": 500, "clock_hz": 360_000_000, "ms": 0.003, "memory": MEMORY,
+        "cycles": 1000, "instructions": 900, "macs": 500, "clock_hz": 400_000_000, "ms": 0.003, "memory": {**MEMORY, "code": 77},
+        "chip": CHIP, "l2_kb": 256,
         "layers": [
             {
                 "name": "stem", "op": "conv", "cycles": 1000, "instructions": 900, "macs": 500, "stall_cycles": 7,
@@ -62,6 +67,7 @@ RESULTS: dict[str, dict[str, Any]] = {
             {"name": "ziglang", "found": True, "path": "/usr/bin/zig", "version": "0.13", "remedy": ""},
             {"name": "idf.py", "found": False, "path": None, "version": None, "remedy": "install ESP-IDF"},
         ],
+        "chips": [{**CHIP, "espv": [21, 22], "internal": [1000, 2000], "l2_kb": 256, "idf": "5.5.3"}],
     },
 }  # fmt: skip
 
@@ -115,10 +121,11 @@ def test_json_is_the_result_as_it_is(
     ("verb", "expected"),
     [
         ("inspect", ["stem", "1x16x8x8", "conv2d", "12,345", "678 parameters", "unsupported: Loop (node loop): control flow"]),
-        ("compile", ["9 layers", '#include "digits.h"', "2,048 bytes internal RAM", "plan: optimal"]),
+        ("compile", ["9 layers", '#include "digits.h"', "2,048 bytes internal RAM", "plan: optimal", "for esp32p4-v3 (revision"]),
         ("verify", ["every layer equal, byte for byte", "top-1 75.00 %, top-5 100.00 %", "3 samples on sim"]),
-        ("profile", ["MAC/cycle", "0.500", "0.003 ms at 360 MHz", "* conv_pie: 990 cycles predicted", "not possible: too many"]),
-        ("doctor", ["ziglang", "missing", "idf.py: install ESP-IDF", "ready"]),
+        ("profile", ["MAC/cycle", "0.500", "0.003 ms on esp32p4-v3 (revision 3.1 and later, 400 MHz)", "77 of them code"]),
+        ("profile", ["* conv_pie: 990 cycles predicted", "not possible: too many"]),
+        ("doctor", ["ziglang", "missing", "idf.py: install ESP-IDF", "ready", "ESPV 2.1 and ESPV 2.2", "1,000 + 2,000"]),
     ],
 )
 def test_text_says_what_matters(
@@ -144,6 +151,28 @@ def test_memory_budgets_and_kernels_reach_compile(calls: list[Any], model: Path,
     budget = ["--internal-ram", "160K", "--psram", 0, "--kernels", "portable"]
     assert run("compile", model, "-o", tmp_path / "c", *budget) == 0
     assert calls[0][2]["options"] == {"internal_bytes": 163840, "psram_bytes": 0, "kernels": "portable"}
+
+
+def test_chip_cache_and_reserve_reach_the_verbs(calls: list[Any], model: Path, tmp_path: Path) -> None:
+    chip = ["--chip", "esp32p4-v1"]
+    assert run("compile", model, "-o", tmp_path / "c", *chip, "--reserve", "32K", "--l2", "128") == 0
+    assert calls[0][2]["options"] == {"chip": CHIPS["esp32p4-v1"], "reserve_bytes": 32768, "l2_kb": 128}
+    for verb in ("verify", "profile"):
+        assert run(verb, tmp_path, *chip) == 0
+        assert calls[-1][2]["chip"] is CHIPS["esp32p4-v1"]
+        assert run(verb, tmp_path, *chip, "--port", "/dev/ttyACM0") == 2
+    assert run("verify", tmp_path, *chip, "--target", "host") == 2
+    assert run("profile", tmp_path, "--chip", "esp8266") == 2
+
+
+def test_two_pieces_and_two_chips_are_told_apart() -> None:
+    pieces = {**MEMORY, "internal": 3000, "arenas": {"internal": 2000, "internal_2": 1000, "psram": 64}}
+    assert "3,000 bytes internal RAM in 2 pieces (2,000 + 1,000), 0 bytes PSRAM" in text.memory(pieces)
+    other = {**RESULTS["verify"], "target": "simulator", "chip": {**CHIP, "name": "esp32p4-v1"}}
+    both = {**other, "chips": [other, {**other, "chip": CHIP, "equal": False, "layers": [{**LAYERS[0], "equal": False}]}]}
+    lines = text.verification(both).splitlines()
+    assert any("on simulator, esp32p4-v1 (" in line and line.endswith("byte for byte") for line in lines)
+    assert any("on simulator, esp32p4-v3 (" in line and line.endswith("not equal in 1 layer") for line in lines)
 
 
 def test_input_mapping_limit_and_target_reach_verify(calls: list[Any], model: Path, tmp_path: Path) -> None:

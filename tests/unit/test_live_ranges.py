@@ -9,17 +9,16 @@ from espgen.codegen.component import build_component
 from espgen.frontend import load_onnx
 from espgen.passes.pipeline import lower_to_integer
 from espgen.resources import models_dir
-from espgen.schedule.buffers import Tier
-from espgen.schedule.memory import plan_memory
+from espgen.schedule.memory import Memory, plan_memory
 from espgen.schedule.steps import Step
 
 
-@pytest.mark.parametrize("internal_bytes", [320 * 1024, 1500])
+@pytest.mark.parametrize("internal_bytes", [256 * 1024, 1500])
 def test_every_value_is_in_a_buffer_whenever_a_step_touches_it(internal_bytes: int) -> None:
     graph = lower_to_integer(load_onnx(models_dir() / "digits_int8_qdq.onnx", shapes={}))
     planned = plan_graph(graph, Options(internal_bytes=internal_bytes))
     view = build_component(planned, "digits").view
-    tiers = ["internal", "psram"]
+    arenas = [arena.name for arena in planned.memory.arenas]
     assert list(view.buffers) == sorted(view.buffers, key=lambda buffer: (buffer.arena, buffer.offset))
     nodes = {node.name: node for node in graph.nodes}
     checked = 0
@@ -32,7 +31,7 @@ def test_every_value_is_in_a_buffer_whenever_a_step_touches_it(internal_bytes: i
             holders = [
                 buffer
                 for buffer in view.buffers
-                if tiers[buffer.arena] == place.tier
+                if arenas[buffer.arena] == place.arena
                 and buffer.first <= number <= buffer.last
                 and buffer.offset <= place.offset
                 and place.offset + size <= buffer.offset + buffer.bytes
@@ -43,7 +42,7 @@ def test_every_value_is_in_a_buffer_whenever_a_step_touches_it(internal_bytes: i
     both = {buffer.arena for buffer in view.buffers}
     assert both == ({0} if internal_bytes > 1500 else {0, 1})
     for buffer in view.buffers:
-        arena_bytes = view.internal_bytes if buffer.arena == 0 else view.psram_bytes
+        arena_bytes = view.arenas[buffer.arena].nbytes
         assert buffer.bytes > 0 and buffer.offset + buffer.bytes < arena_bytes
         assert 0 <= buffer.first <= buffer.last < len(view.steps)
 
@@ -53,7 +52,7 @@ def test_steps_that_take_turns_extend_the_ranges() -> None:
     graph = lower_to_integer(load_onnx(models_dir() / "digits_int8_qdq.onnx", shapes={}))
     planned = plan_graph(graph, Options())
     once = [Step(plan.node.name, 0, 1) for plan in planned.nodes if plan.calls]
-    tiers = [Tier("internal", 1 << 20)]
+    tiers = [Memory("internal", (1 << 20,))]
     straight, turned = (
         {buffer.name: buffer for buffer in plan_memory(graph, planned.storage, steps, {}, tiers).buffers}
         for steps in (once, [*once, *once])

@@ -1,7 +1,7 @@
 // Start-up of the simulator board. The ELF file is loaded straight to its addresses, so nothing is
 // copied and .bss is zero already.
 
-// Sizes for link.ld.
+// Sizes for link.ld and chip.ld.
 #ifdef ESPGEN_L2_128
     .globl __l2_128
     .set __l2_128, 1
@@ -13,6 +13,19 @@
 #ifdef ESPGEN_CORE1_STACK
     .globl __core1_stack_bytes
     .set __core1_stack_bytes, ESPGEN_CORE1_STACK
+#endif
+
+#ifdef ESPGEN_PIECE_START
+// Where the chip's memory lies, for chip.ld: the piece of internal RAM for the larger arenas, the one for the
+// others (start 0: behind the former), and what is left to the board (start of .bss 0: behind .data).
+    .globl __piece_start, __piece_end, __piece2_start, __piece2_end, __board_start, __board_end, __board_bss
+    .set __piece_start, ESPGEN_PIECE_START
+    .set __piece_end, ESPGEN_PIECE_END
+    .set __piece2_start, ESPGEN_PIECE2_START
+    .set __piece2_end, ESPGEN_PIECE2_END
+    .set __board_start, ESPGEN_BOARD_START
+    .set __board_end, ESPGEN_BOARD_END
+    .set __board_bss, ESPGEN_BOARD_BSS
 #endif
 
     .option norelax

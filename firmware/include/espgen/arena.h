@@ -45,13 +45,16 @@ struct LiveBuffer {
 
 }  // namespace espgen
 
-// Sections of the two tiers. The simulator board's linker script places the sections by these
-// names.
+// Sections of the memories. Internal RAM may lie in two pieces: _2 is the smaller one's. ESP-IDF's
+// linker gives every array the first piece with room for it; the simulator board's linker script
+// places the sections by these names.
 #if defined(ESPGEN_HOST)
 #define ESPGEN_IN_INTERNAL
+#define ESPGEN_IN_INTERNAL_2
 #define ESPGEN_IN_PSRAM
 #elif defined(ESP_PLATFORM)
 #define ESPGEN_IN_INTERNAL  // .bss is internal RAM; DRAM_ATTR would put the zeros into the image
+#define ESPGEN_IN_INTERNAL_2
 #if defined(CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY)
 #define ESPGEN_IN_PSRAM EXT_RAM_BSS_ATTR
 #else  // where it is used: EXT_RAM_BSS_ATTR would be empty, and the arena in internal RAM
@@ -59,7 +62,8 @@ struct LiveBuffer {
   _Pragma("GCC error \"set CONFIG_SPIRAM and CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY\"")
 #endif
 #else
-#define ESPGEN_IN_INTERNAL __attribute__((section(".bss.espgen_internal")))
+#define ESPGEN_IN_INTERNAL __attribute__((section(".espgen_internal.bss")))
+#define ESPGEN_IN_INTERNAL_2 __attribute__((section(".espgen_internal_2.bss")))
 #define ESPGEN_IN_PSRAM __attribute__((section(".psram_bss.espgen"), used))
 #endif
 
