@@ -78,13 +78,14 @@ def ended(command: Callable[[], Any], arguments: Sequence[str], interrupts: Inte
     """Run `command` and return its exit code (espgen.errors.EXIT_CODES), with everything told that is to be told."""
     as_json = "--json" in arguments
     debug = "--debug" in arguments or bool(os.environ.get("ESPGEN_DEBUG"))
+    stdout = sys.stdout
     try:
         command()
         return DONE
     except click.exceptions.Exit as done:
         return done.exit_code
     except SystemExit as done:
-        if isinstance(done.__context__, BrokenPipeError):  # click ends so where nobody reads any more
+        if sys.stdout is not stdout:  # click wraps it where nobody reads any more, and leaves with 1
             return DONE if not ASKING.isdisjoint(arguments) else ENVIRONMENT
         return done.code if isinstance(done.code, int) else DONE if done.code is None else BAD_INPUT
     except BaseException as error:
