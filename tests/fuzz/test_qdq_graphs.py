@@ -50,7 +50,7 @@ def _common_shift(step: Step, output: Tensor, constants: dict[str, np.ndarray]) 
 
 RULES: dict[str, Callable[[Step, Tensor, dict[str, np.ndarray]], float]] = {
     "A bias is rounded to a step of the accumulator": _bias_rounding,
-    "int16 tables have 257 entries": _interpolation,
+    "The bound is **8 steps of the output**": _interpolation,
     "15-bit multipliers for 8-bit outputs, 30-bit ones for 16-bit outputs": _common_shift,
 }
 """Words of docs/arithmetic.md -> how many steps a result may be off because of them, besides the one step for all."""
