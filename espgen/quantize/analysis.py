@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from espgen.ir import DType, Node
 from espgen.quantize.exporter import qdq_model
 from espgen.quantize.model import QuantizedModel, TensorQuant
+from espgen.quantize.parts import output_groups
 from espgen.quantize.prepare import unit_outputs
 from espgen.quantize.probe import multiply_accumulates
 from espgen.quantize.runtime import Session, can_batch, graph_session
@@ -59,12 +61,28 @@ class LayerError:
 
 
 @dataclass(frozen=True)
+class PartError:
+    """A part of a tensor that has a range of its own: an operand of a Concat, or some channels of an output.
+
+    tensor, part: names to show; ratio: noise-to-signal of the part alone; extent: its largest |x|; steps: how many steps
+    of the tensor's grid that is (infinite in float).
+    """
+
+    tensor: str
+    part: str
+    ratio: float
+    extent: float
+    steps: float
+
+
+@dataclass(frozen=True)
 class Analysis:
-    """All layers in graph order, the error at the output, and what the rules of thumb say."""
+    """All layers in graph order, the parts of tensors, the error at the worst output, and what the rules of thumb say."""
 
     layers: tuple[LayerError, ...]
     output_error: float
     advice: tuple[str, ...]
+    parts: tuple[PartError, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts and lists."""
@@ -80,6 +98,10 @@ class Analysis:
                 }
                 for layer in self.layers
             ],
+            "parts": [
+                {"tensor": part.tensor, "part": part.part, "ratio": part.ratio, "extent": part.extent}
+                for part in self.parts
+            ],
             "advice": list(self.advice),
         }  # fmt: skip
 
@@ -90,7 +112,8 @@ def analyse(model: QuantizedModel, data: Mapping[str, np.ndarray], layerwise: bo
     graph = model.reference
     units = [unit for unit in split_units(graph) if is_product(graph, unit.node) and unit.name in model.layers]
     names = [unit.output for unit in units]
-    wanted = list(dict.fromkeys([*names, *graph.outputs]))
+    concats = [node for node in graph.nodes if node.op == "Concat" and graph.value(node.outputs[0]).dtype is DType.FLOAT32]
+    wanted = list(dict.fromkeys([*names, *(node.outputs[0] for node in concats), *graph.outputs]))
     real = graph_session(graph, wanted, threads, 4).run(data)
     quantized = _run(model, wanted, data, threads)
     layers = []
@@ -103,8 +126,44 @@ def analyse(model: QuantizedModel, data: Mapping[str, np.ndarray], layerwise: bo
         layers.append(_layer(model, unit, real[unit.output], quantized[unit.output], alone))
         if progress is not None:
             progress(f"analysing {'layerwise' if layerwise else 'graphwise'} quantization error", index + 1, len(units))
-    total = _ratio(quantized[graph.outputs[0]], real[graph.outputs[0]])
-    return Analysis(tuple(layers), total, tuple(_advice(layers, total)))
+    total = max(_ratio(quantized[name], real[name]) for name in graph.outputs)
+    parts = _parts(model, concats, real, quantized)
+    return Analysis(tuple(layers), total, tuple(_advice(layers, total, parts)), tuple(parts))
+
+
+def _parts(model: QuantizedModel, concats: Sequence[Node], real: Mapping[str, np.ndarray],
+           quantized: Mapping[str, np.ndarray]) -> list[PartError]:  # fmt: skip
+    """Errors of the operands of every Concat, and of the channels of outputs that have ranges of their own."""
+    graph, found = model.reference, []
+    for node in concats:
+        name, start = node.outputs[0], 0
+        rank = len(graph.value(name).shape)
+        axis = int(node.attrs.get("axis", 0)) % rank - rank
+        for operand in node.inputs:
+            extent = graph.value(operand).shape[axis]
+            found.append(_part(model, name, operand, axis, slice(start, start + extent), real[name], quantized[name]))
+            start += extent
+    joined = {node.outputs[0] for node in concats}
+    for name in graph.outputs:
+        if name in joined:
+            continue
+        axis, groups = output_groups(real[name])
+        for group in groups if len(groups) > 1 else ():
+            label = f"{group.start}..{group.stop - 1} of axis {axis}"
+            found.append(_part(model, name, label, axis, group, real[name], quantized[name]))
+    return [part for part in found if part is not None]
+
+
+def _part(model: QuantizedModel, tensor: str, part: str, axis: int, where: slice, real: np.ndarray,
+          quantized: np.ndarray) -> PartError | None:  # fmt: skip
+    """One part; None where it holds nothing but zeros, whose error has no measure."""
+    wanted, result = (np.moveaxis(array, axis, 0)[where].astype(np.float64) for array in (real, quantized))
+    extent = float(np.abs(wanted).max(initial=0.0))
+    if extent == 0.0:
+        return None
+    grid = model.activations.get(tensor)
+    steps = float("inf") if grid is None else (wanted.max() - wanted.min()) / grid.scale
+    return PartError(tensor, part, float(((result - wanted) ** 2).sum() / (wanted**2).sum()), extent, float(steps))
 
 
 def single_layer(model: QuantizedModel, unit: Unit) -> QuantizedModel:
@@ -119,9 +178,10 @@ def single_layer(model: QuantizedModel, unit: Unit) -> QuantizedModel:
 
 
 def output_error(model: QuantizedModel, real: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray], threads: int) -> float:
-    """Noise-to-signal ratio of the first graph output."""
-    name = model.graph.outputs[0]
-    return _ratio(_run(model, [name], data, threads)[name], real[name])
+    """Noise-to-signal ratio of the worst graph output."""
+    names = model.graph.outputs
+    found = _run(model, names, data, threads)
+    return max(_ratio(found[name], real[name]) for name in names)
 
 
 def _run(model: QuantizedModel, names: Sequence[str], data: Mapping[str, np.ndarray], threads: int) -> dict[str, np.ndarray]:
@@ -201,13 +261,23 @@ def _ratio(quantized: np.ndarray, real: np.ndarray) -> float:
     return float(_power(gap, gap).sum() / max(float(_power(wanted, wanted).sum()), 1e-30))
 
 
-def _advice(layers: Sequence[LayerError], total: float) -> list[str]:
+def _advice(layers: Sequence[LayerError], total: float, parts: Sequence[PartError] = ()) -> list[str]:
     """The rules of thumb of ESP-PPQ's users: last layer under 10 %, single layers under 1 %."""
     advice = []
-    if total < LAST_LAYER_LIMIT:
+    lost = [part for part in parts if part.ratio > LAYER_LIMIT]
+    ruined = any(part.ratio >= LAST_LAYER_LIMIT for part in lost)
+    if total < LAST_LAYER_LIMIT and ruined:
+        advice.append(f"output error {100 * total:.2f} % is under 10 %, but not that of every part: accuracy will suffer there")
+    elif total < LAST_LAYER_LIMIT:
         advice.append(f"output error {100 * total:.2f} % is under 10 %: accuracy should hold")
     else:
         advice.append(f"output error {100 * total:.2f} % is above 10 %: accuracy will suffer; try --recipe auto or int16 layers")
+    for part in sorted(lost, key=lambda part: -part.ratio)[:WORST]:
+        steps = f", {part.steps:.0f} steps of its grid" if np.isfinite(part.steps) else ""
+        advice.append(
+            f"{part.part} in {part.tensor} has an error of {100 * part.ratio:.2f} % (over 1 %): it reaches {part.extent:.3g}"
+            f"{steps}; give the parts outputs of their own, or make the layer int16"
+        )
     alone = [layer for layer in layers if layer.layerwise is not None and layer.layerwise > LAYER_LIMIT]
     for layer in sorted(alone, key=lambda layer: -(layer.layerwise or 0.0))[:WORST]:
         reason = f", {100 * layer.cut:.2f} % of its values are cut off" if layer.cut > 1e-3 else ""

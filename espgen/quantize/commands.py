@@ -21,6 +21,7 @@ from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.ir import DType, Graph
 from espgen.quantize import amct_flow, amct_record, latency
+from espgen.quantize.adapt import Adapted, adapt
 from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
@@ -36,7 +37,8 @@ from espgen.quantize.mixed import Mixed, Target, fewest, recipe_settings
 from espgen.quantize.model import QuantizedModel, Scheme
 from espgen.quantize.observers import ObserverOptions
 from espgen.quantize.output import as_json, write_all
-from espgen.quantize.pipeline import HELD_BACK, Fidelity, fidelity, run_float, run_quantized, split
+from espgen.quantize.parts import cut_alike
+from espgen.quantize.pipeline import FAST_JUDGED, fidelity, quality, run_float, run_quantized
 from espgen.quantize.recipes import Outcome, run_recipe
 from espgen.quantize.record import record
 from espgen.quantize.runtime import Session
@@ -46,7 +48,6 @@ from espgen.quantize.statistics import Progress
 
 # Samples the error analysis runs on; the recipe minmax is for speed and gets a short one without the layerwise part.
 ANALYSED = 16
-FAST_ANALYSED = 4
 # Samples after which a component that is evaluated reports.
 COUNTED = 16
 
@@ -108,7 +109,8 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     check_network(graph, options.fuse_list)
     judging = options.max_drop is not None and evaluation is None
     samples = _load(data, graph, preprocess, options, judging=judging)
-    settings = make_settings(graph, options)
+    adapted = adapt(graph, samples.arrays, make_settings(graph, options), progress, cut=options.max_drop is None)
+    graph, settings = adapted.graph, adapted.settings
     mixed: Mixed | None = None
     if options.max_drop is None:
         if evaluation is not None:
@@ -126,9 +128,9 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         outcome = mixed.outcome
     quantized = outcome.model
     fast = options.recipe == "minmax"
-    few = {name: array[: FAST_ANALYSED if fast else ANALYSED] for name, array in samples.arrays.items()}
+    few = {name: array[: FAST_JUDGED if fast else ANALYSED] for name, array in samples.arrays.items()}
     analysis = analyse(quantized, few, options.layerwise and not fast, settings.threads, progress)
-    quality = _quality(quantized, samples, settings.threads, fast)
+    near = quality(quantized, samples.arrays, samples.labels, settings.threads, fast)
     result: dict[str, Any] = {
         "model": str(output),
         "record": str(record_path),
@@ -136,7 +138,8 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         "recipe": options.recipe,
         "samples": len(samples),
         "data": [*samples.notes, *_cut(quantized, samples)],
-        "fidelity": asdict(quality),
+        "changes": list(adapted.notes),
+        "fidelity": asdict(near),
         "prediction": first_prediction(quantized, samples.arrays, settings.threads),
         "reasons": list(outcome.reasons),
         "trials": outcome.history(),
@@ -175,18 +178,6 @@ def _cut(model: QuantizedModel, samples: Samples) -> list[str]:
             dtype = DType.INT8 if grid.bits == 8 else DType.INT16
             notes += saturation(data, name, Grid(grid.scale, grid.zero_point, dtype))
     return notes
-
-
-def _quality(model: QuantizedModel, samples: Samples, threads: int, fast: bool) -> Fidelity:
-    """Against the float network, on a quarter of the samples (few of them where speed counts)."""
-    _, judged = split(samples.arrays)
-    some = len(next(iter(judged.values()))) > 0
-    judged = judged if some else dict(samples.arrays)
-    labels = None if samples.labels is None or not some else samples.labels[HELD_BACK - 1 :: HELD_BACK]
-    if fast:
-        judged = {name: array[:FAST_ANALYSED] for name, array in judged.items()}
-        labels = None if labels is None else labels[:FAST_ANALYSED]
-    return fidelity(model.reference, model, judged, threads, labels)
 
 
 def first_prediction(model: QuantizedModel, data: Mapping[str, np.ndarray], threads: int = 1) -> dict[str, Any] | None:
@@ -284,22 +275,24 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     judged = samples if evaluation is None else _load(evaluation, graph, preprocess, options, lazy=True)
     if evaluator is None and judged.labels is None:
         raise EspgenError("the accuracy fallback needs labels", place="--data", hint="add labels `y` or image_label.txt")
-    settings = _recipe(graph, samples, options, progress)
+    adapted = adapt(graph, samples.arrays, make_settings(graph, options), progress, cut=False)
+    graph = adapted.graph
+    settings = _recipe(adapted, samples, options, progress)
     judge = TopOne(_labels(judged), max_drop / 100.0) if evaluator is None else load_evaluator(evaluator)
     result = amct_flow.accuracy_based_auto_calibration(
         graph, samples.arrays, judged.arrays, judge, settings, paths, strategy, sensitivity, progress, options.jobs, options.dask
     )
     details = as_dict(result)
     log = amct_flow.accuracy_lines(details, paths)
-    named = {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), "log": log}
+    named = {"fake_quant": str(paths.fake_quant), "deploy": str(paths.deploy), "log": [*adapted.notes, *log]}
     return {**named, "data": list(samples.notes), **details}
 
 
-def _recipe(graph: Graph, samples: Samples, options: QuantizeOptions, progress: Progress | None) -> Settings:
+def _recipe(adapted: Adapted, samples: Samples, options: QuantizeOptions, progress: Progress | None) -> Settings:
     """The settings the recipe quantizes with."""
-    settings, arrays = make_settings(graph, options), samples.arrays
+    arrays = samples.arrays
     return recipe_settings(
-        options.recipe, graph, arrays, settings, options.budget, options.jobs, options.dask, progress
+        options.recipe, adapted.graph, arrays, adapted.settings, options.budget, options.jobs, options.dask, progress
     ).settings
 
 
@@ -337,15 +330,17 @@ def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOpti
     graph = load_model(model, options.shapes)
     check_network(graph, options.fuse_list)
     samples = _load(data, graph, preprocess, options, judging=False)
-    settings = _recipe(graph, samples, options, progress)
+    adapted = adapt(graph, samples.arrays, make_settings(graph, options), progress)
+    graph = adapted.graph
+    settings = _recipe(adapted, samples, options, progress)
     result = amct_flow.perf_based_auto_calibration(graph, samples.arrays, measure, settings, paths, place, progress)
     details = latency.as_dict(result, place)
     return {
         "fake_quant": str(paths.fake_quant),
         "deploy": str(paths.deploy),
-        "log": amct_flow.performance_lines(details, paths),
+        "log": [*adapted.notes, *amct_flow.performance_lines(details, paths)],
         "data": list(samples.notes),
-        "fidelity": asdict(_quality(result.deploy, samples, settings.threads, False)),
+        "fidelity": asdict(quality(result.deploy, samples.arrays, samples.labels, settings.threads)),
         "prediction": first_prediction(result.deploy, samples.arrays, settings.threads),
         **details,
     }
@@ -436,6 +431,11 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
         graphs[float_model] = load_model(float_model, fixed)
     if quantized_model is not None and quantized_model not in graphs:
         graphs[quantized_model] = load_onnx(quantized_model)
+    cut = False
+    if float_model is not None and quantized_model is not None:
+        whole = graphs[float_model]
+        graphs[float_model] = cut_alike(whole, graphs[quantized_model].outputs)
+        cut = graphs[float_model] is not whole
     first, last = next(iter(graphs.values())), list(graphs.values())[-1]
     if set(first.inputs) != set(last.inputs) or [first.value(name).shape for name in first.inputs] != [
         last.value(name).shape for name in first.inputs
@@ -448,7 +448,8 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     models: dict[tuple[str, str], ModelTask] = {}
     count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
-        stored = _in_one_file(Path(float_model), graphs[float_model], fixed)
+        whole = graphs[float_model]
+        stored = float_bytes(whole) if cut else _in_one_file(Path(float_model), whole, fixed)
         models["float", "onnxruntime"] = ModelTask(stored, False, count, fixed)
     if quantized_model is not None:
         stored = Path(quantized_model).read_bytes()

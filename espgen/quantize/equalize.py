@@ -52,6 +52,8 @@ def find_groups(graph: Graph) -> list[Group]:
         parent[find(second)] = find(first)
 
     blocked: set[str] = {*graph.inputs, *graph.outputs}
+    # A first axis that is no sample moves every other one: factors are applied to axis 1 of [sample, channel, ...].
+    blocked |= {name for name, value in graph.values.items() if value.shape[:1] != (1,) and not graph.is_constant(name)}
     full: set[str] = set()
     produced: set[str] = set()
     for node in graph.nodes:

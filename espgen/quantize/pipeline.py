@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from espgen.quantize.settings import Settings
 from espgen.quantize.statistics import Progress
 
 HELD_BACK = 4
+FAST_JUDGED = 4
 # Multiply-accumulates to spend on judging a trial of the default recipe, and the samples it gets at least.
 JUDGED_WORK = 5e9
 LEAST_JUDGED = 12
@@ -30,7 +31,8 @@ class Fidelity:
 
     judged: error of the logits in front of a final Softmax (of the outputs where there is none), which varies less from
     sample to sample: what recipes are chosen by; error: mean |q - f|^2 / |f|^2 of the outputs; agreement: share of samples
-    with the same top-1 (of the first output); accuracy, float_accuracy: share of right top-1, None without labels.
+    with the same top-1 (of the first output); samples: how many these are; accuracy, float_accuracy: share of right top-1,
+    None without labels; labelled: how many samples these are of.
     """
 
     judged: float
@@ -38,6 +40,8 @@ class Fidelity:
     agreement: float
     accuracy: float | None = None
     float_accuracy: float | None = None
+    samples: int = 0
+    labelled: int = 0
 
 
 def check_quantizable(graph: Graph) -> None:
@@ -126,6 +130,20 @@ def fidelity(graph: Graph, model: QuantizedModel, data: Mapping[str, np.ndarray]
     return compare_outputs(graph, real, run_quantized(model, data, threads, extra=logits), labels)
 
 
+def quality(model: QuantizedModel, data: Mapping[str, np.ndarray], labels: np.ndarray | None, threads: int = 1,
+            fast: bool = False) -> Fidelity:  # fmt: skip
+    """Against the float network, on a quarter of the samples (FAST_JUDGED where speed counts); top-1 on all with labels."""
+    _, judged = split(data)
+    judged = judged if len(next(iter(judged.values()))) else dict(data)
+    if fast:
+        judged = {name: array[:FAST_JUDGED] for name, array in judged.items()}
+    near = fidelity(model.reference, model, judged, threads)
+    if labels is None:
+        return near
+    right = fidelity(model.reference, model, data, threads, labels)
+    return replace(near, accuracy=right.accuracy, float_accuracy=right.float_accuracy, labelled=right.labelled)
+
+
 def judged_values(graph: Graph) -> list[str]:
     """Per graph output the value in front of its Softmax, or the output itself."""
     producers = graph.producers()
@@ -149,7 +167,10 @@ def compare_outputs(graph: Graph, real: Mapping[str, np.ndarray], quantized: Map
     top, expected = found.argmax(axis=1), wanted.argmax(axis=1)
     right = None if labels is None else float(np.mean(top == labels))
     float_right = None if labels is None else float(np.mean(expected == labels))
-    return Fidelity(float(np.mean(judged)), float(np.mean(errors)), float(np.mean(top == expected)), right, float_right)
+    agreement, count = float(np.mean(top == expected)), len(top)
+    return Fidelity(
+        float(np.mean(judged)), float(np.mean(errors)), agreement, right, float_right, count, 0 if labels is None else count
+    )
 
 
 def _relative(real: np.ndarray, quantized: np.ndarray, centred: bool = False) -> float:

@@ -53,12 +53,12 @@ def calibrate(graph: Graph, data: Mapping[str, np.ndarray], settings: Settings, 
     folded = fold(graph, settings.fuse, settings.fuse_list)
     if settings.split > 0.0:
         computed = [name for node in folded.nodes for name in node.outputs if name]
-        first = collect(folded, data, computed, settings.threads, settings.batch, progress, settings.seed)
+        first = collect(folded, data, computed, settings.threads, settings.batch, progress, settings.seed, settings.floors)
         folded = split_outliers(folded, first, settings.split)
     units = split_units(folded)
     names = list(dict.fromkeys([*folded.inputs, *(name for unit in units for name in unit_outputs(unit))]))
     names = [name for name in names if folded.value(name).dtype is DType.FLOAT32]
-    statistics = collect(folded, data, names, settings.threads, settings.batch, progress, settings.seed)
+    statistics = collect(folded, data, names, settings.threads, settings.batch, progress, settings.seed, settings.floors)
     probe = Probe(folded, units, data, settings.threads) if settings.observer == "search" else None
     return Calibrated(folded, units, statistics, probe)
 
@@ -248,6 +248,7 @@ def _grid(name: str, graph: Graph, calibrated: Calibrated, factors: Mapping[str,
     statistics = scaled_statistics(calibrated, name, factors)
     if is_logits(graph, name, consumers):
         low, high = float(statistics.low.min()) * settings.margin, float(statistics.high.max()) * settings.margin
+        low = max(low, settings.floors.get(name, low))
         return tensor_quant(low, high, settings.scheme, bits)
     # Wide tensors have bits to spare: nothing to win by cutting.
     chosen = "minmax" if bits == 16 else settings.observer

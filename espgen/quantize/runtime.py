@@ -114,8 +114,12 @@ def _keeps_samples(graph: Graph, node: Node) -> bool:
         return int(node.attrs.get("axis", -1)) % max(rank, 1) != 0
     if node.op == "Gemm":
         return not node.attrs.get("transA", 0)
-    if node.op.startswith("Reduce"):
-        return 0 not in node.attrs.get("axes", ())
+    if node.op == "Flatten":
+        return int(node.attrs.get("axis", 1)) != 0
+    if node.op.startswith("Reduce") or node.op in ("ArgMax", "ArgMin"):
+        rank = max(len(graph.value(node.inputs[0]).shape), 1)
+        axes = node.attrs.get("axes", (node.attrs.get("axis", 0),) if node.op.startswith("Arg") else ())
+        return len(axes) > 0 and all(int(axis) % rank for axis in axes)
     return node.op not in ("LSTM", "GRU", "RNN", "Expand", "Tile", "Resize", "Squeeze", "Unsqueeze")
 
 

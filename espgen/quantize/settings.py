@@ -21,8 +21,8 @@ class Settings:
     tensor, None for no equalization; correction: "none", "float" (towards the float network), "own" (towards the float
     layer on its quantized input) or "auto" (both are tried); rounding: "nearest" or "descent"; split: share of a
     tensor's channels that may be split where they are outliers; margin: factor on the range of logits; bits: node name
-    -> 16 for int16; float_nodes: nodes kept in float; fuse, fuse_list: folding; threads: of onnxruntime; batch: images
-    per run.
+    -> 16 for int16; float_nodes: nodes kept in float; floors: value name -> the least that what reads it can tell apart
+    (masks.py); fuse, fuse_list: folding; threads: of onnxruntime; batch: images per run.
     """
 
     scheme: Scheme = Scheme.SHIFT
@@ -36,6 +36,7 @@ class Settings:
     margin: float = 1.15
     bits: Mapping[str, int] = field(default_factory=dict)
     float_nodes: frozenset[str] = frozenset()
+    floors: Mapping[str, float] = field(default_factory=dict)
     fuse: bool = True
     fuse_list: FuseList | None = None
     threads: int = 1

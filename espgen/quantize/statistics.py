@@ -43,9 +43,19 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     return np.asarray(np.moveaxis(array.reshape(array.shape[0], array.shape[1], -1), 1, 2))
 
 
+def _own_axes(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Samples [samples, *shape] of a value whose first axis is no sample, as more of that axis: the channel stays axis 1."""
+    return array.reshape(-1, *shape[1:]) if shape and array.ndim == len(shape) + 1 else array
+
+
 def collect(graph: Graph, data: Mapping[str, np.ndarray], names: Sequence[str], threads: int = 1, batch: int = 8,
-            progress: Progress | None = None, seed: int = 0) -> dict[str, TensorStatistics]:  # fmt: skip
-    """Statistics of the values `names` over all samples of `data`. Raises EspgenError for values that are not finite."""
+            progress: Progress | None = None, seed: int = 0,
+            floors: Mapping[str, float] | None = None) -> dict[str, TensorStatistics]:  # fmt: skip
+    """Statistics of the values `names` over all samples of `data`, cut at `floors` from below.
+
+    Raises EspgenError for values that are not finite.
+    """
+    cut = floors or {}
     inputs = [name for name in names if name in graph.inputs]
     computed = [name for name in names if name not in graph.inputs]
     count = len(next(iter(data.values())))
@@ -56,7 +66,9 @@ def collect(graph: Graph, data: Mapping[str, np.ndarray], names: Sequence[str], 
     session = graph_session(graph, computed, threads, batch)
     for part, results in session.chunks(data):
         for name in names:
-            rows = channels_last(data[name][part] if name in inputs else results[name])
+            rows = channels_last(_own_axes(data[name][part] if name in inputs else results[name], graph.value(name).shape))
+            if name in cut:
+                rows = np.maximum(rows, np.float32(cut[name]))
             smallest, largest = rows.min(axis=(0, 1)), rows.max(axis=(0, 1))
             if not (np.isfinite(smallest).all() and np.isfinite(largest).all()):
                 raise EspgenError(
@@ -65,7 +77,7 @@ def collect(graph: Graph, data: Mapping[str, np.ndarray], names: Sequence[str], 
                 )  # fmt: skip
             low[name] = smallest if name not in low else np.minimum(low[name], smallest)
             high[name] = largest if name not in high else np.maximum(high[name], largest)
-            wanted = max(1, SAMPLES // (rows.shape[2] * count))
+            wanted = max(1, SAMPLES // (max(rows.shape[2], 1) * count))
             if wanted < rows.shape[1]:
                 rows = rows[:, random.choice(rows.shape[1], wanted, replace=False)]
             samples[name].append(np.array(rows.reshape(-1, rows.shape[2]), np.float32))

@@ -132,7 +132,7 @@ def _level(levels: Sequence[int]) -> str:
 
 def quantization(result: Result) -> str:
     """The error tables, what was chosen and why, and how near the model is to the float one."""
-    lines = [result["tables"].rstrip(), "", *result["reasons"]]
+    lines = [result["tables"].rstrip(), "", *result.get("changes", ()), *result["reasons"]]
     if result["int16"]:
         lines.append(f"int16 layers: {', '.join(result['int16'])}")
     lines += _against_float(result)
@@ -146,10 +146,10 @@ def _against_float(result: Result) -> list[str]:
     """Error, agreement, top-1 and the first prediction of a quantized model beside its float original."""
     fidelity, first = result["fidelity"], result.get("prediction")
     error, agreement = 100 * fidelity["error"], 100 * fidelity["agreement"]
-    lines = [f"on a quarter of the samples: error {error:.3f} %, top-1 agreement {agreement:.2f} %"]
+    lines = [f"on {_counted(fidelity['samples'], 'sample')}: error {error:.3f} %, top-1 agreement {agreement:.2f} %"]
     if fidelity.get("accuracy") is not None:
         was, now = 100 * fidelity["float_accuracy"], 100 * fidelity["accuracy"]
-        lines.append(f"top-1: float {was:.2f} %, quantized {now:.2f} %")
+        lines.append(f"top-1 of {fidelity['labelled']} labelled: float {was:.2f} %, quantized {now:.2f} %")
     return lines + predictions(first)
 
 

@@ -20,7 +20,8 @@ from espgen.resources import models_dir
 
 QUANTIZED = {
     "model": "q.onnx", "record": "q.json", "scheme": "shift", "recipe": "default", "samples": 8, "seconds": 1.25,
-    "fidelity": {"error": 0.0123, "agreement": 0.75, "accuracy": 0.5, "float_accuracy": 0.625},
+    "fidelity": {"error": 0.0123, "agreement": 0.75, "accuracy": 0.5, "float_accuracy": 0.625,
+                 "samples": 2, "labelled": 8},
     "reasons": ["because"], "trials": [], "int16": ["head"], "analysis": {}, "tables": "Graphwise error\n",
 }  # fmt: skip
 ROWS = [
@@ -40,7 +41,7 @@ LATENCY = {
         {"name": "head", "int8": 10.0, "int16": 9.0, "rolled_back": True},
     ],
     "fake_quant": "out/fake.onnx", "deploy": "out/deploy.onnx", "log": ["Cycles of saved model are 29"],
-    "fidelity": {"error": 0.0123, "agreement": 0.75},
+    "fidelity": {"error": 0.0123, "agreement": 0.75, "samples": 2, "labelled": 0},
     "prediction": {"original": {"class": 3, "probability": 0.75}, "quantized": {"class": 3, "probability": 0.7}},
 }  # fmt: skip
 CONVERTED = {
@@ -139,7 +140,8 @@ def test_the_result_is_printed_for_people_and_for_programs(
 ) -> None:
     assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx") == 0
     printed = capsys.readouterr().out
-    for piece in ("Graphwise error", "because", "int16 layers: head", "error 1.230 %", "agreement 75.00 %", "62.50 %"):
+    accuracy = ("on 2 samples: error 1.230 %", "agreement 75.00 %", "top-1 of 8 labelled: float 62.50 %")
+    for piece in ("Graphwise error", "because", "int16 layers: head", "error 1.230 %", *accuracy):
         assert piece in printed
     assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", "--json") == 0
     assert json.loads(capsys.readouterr().out) == QUANTIZED
