@@ -20,7 +20,7 @@ from espgen.errors import EspgenError, environment_error
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
-from espgen.ir import Graph, Value
+from espgen.ir import Extents, Graph, Value
 from espgen.ir.layout import from_layout, onnx_shape
 from espgen.ops.registry import spec_of
 from espgen.passes import lower
@@ -41,7 +41,7 @@ from espgen.verify.toolchain import Stored, build_firmware, build_host, stored_b
 from espgen.verify.toolchain import doctor as find_tools
 
 
-def inspect(model: Path, *, shapes: Mapping[str, int] | None = None) -> dict[str, Any]:
+def inspect(model: Path, *, shapes: Mapping[str, Extents] | None = None) -> dict[str, Any]:
     """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read.
 
     `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
@@ -95,7 +95,7 @@ def compile(
     model: Path,
     output: Path,
     *,
-    shapes: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Extents] | None = None,
     project: Path | None = None,
     dump_ir: Path | None = None,
     options: Options | None = None,

@@ -13,6 +13,7 @@ from espgen.data.images import Preprocess
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
+from espgen.ir import Extents
 from espgen.quantize.commands import evaluate_models
 from espgen.quantize.evaluate import Runner, integer_runner
 from espgen.verify.build import build_firmware, build_host
@@ -38,7 +39,7 @@ def run(
     threads: int = 0,
     jobs: int = 1,
     dask: str | None = None,
-    shapes: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Extents] | None = None,
     inputs: Mapped | None = None,
     progress: api.Progress | None = None,
 ) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,12 +23,15 @@ from espgen.cli.options import (
 from espgen.errors import ENVIRONMENT, MISMATCH
 from espgen.target.chips import Chip
 
+if TYPE_CHECKING:
+    from espgen.ir import Extents
+
 
 @click.command()
 @click.argument("model", type=existing("file"))
 @shape_option
 @output_options
-def inspect(model: Path, shapes: dict[str, int], as_json: bool, debug: bool) -> None:
+def inspect(model: Path, shapes: dict[str, Extents], as_json: bool, debug: bool) -> None:
     """Show a model's operators, and what is unsupported and why."""
     from espgen import api
     from espgen.report import text
@@ -69,7 +72,7 @@ def compile_(
     psram: int | None,
     kernels: str | None,
     hardware_loops: bool | None,
-    shapes: dict[str, int],
+    shapes: dict[str, Extents],
     as_json: bool,
     debug: bool,
 ) -> None:

@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from espgen.data.mapping import FORM, Wanted, parse
 from espgen.target.chips import CHIPS, Chip, find_chip
+
+if TYPE_CHECKING:
+    from espgen.ir import Extents
 
 Command = Callable[..., Any]
 Progress = Callable[[str, int, int], None]
@@ -26,14 +29,14 @@ def output_options(command: Command) -> Command:
 
 
 def shape_option(command: Command) -> Command:
-    """--shape name=N, as a dict."""
+    """--shape name=N or name=N,N,.. as a dict."""
     return click.option(
         "--shape",
         "shapes",
         multiple=True,
-        metavar="NAME=N",
+        metavar="NAME=N[,N..]",
         callback=_parse_shapes,
-        help="Value of a symbolic dimension; may be repeated.",
+        help="Value of a symbolic dimension, or all extents of an input; may be repeated.",
     )(command)
 
 
@@ -50,15 +53,16 @@ def input_option(command: Command) -> Command:
     )(command)
 
 
-def _parse_shapes(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> dict[str, int]:
-    shapes = {}
+def _parse_shapes(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> dict[str, Extents]:
+    shapes: dict[str, Extents] = {}
     for entry in entries:
-        name, separator, extent = entry.rpartition("=")
-        if not separator or not name or not extent.isdecimal() or int(extent) < 1:
-            raise click.BadParameter(f"{entry!r} is not of the form name=N with N of 1 or more")
+        name, separator, text = entry.rpartition("=")
+        extents = text.split(",")
+        if not separator or not name or not all(extent.isdecimal() and int(extent) > 0 for extent in extents):
+            raise click.BadParameter(f"{entry!r} is not of the form name=N or name=N,N,.. with N of 1 or more")
         if name in shapes:
             raise click.BadParameter(f"{name!r} is named twice")
-        shapes[name] = int(extent)
+        shapes[name] = int(text) if len(extents) == 1 else tuple(int(extent) for extent in extents)
     return shapes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from onnx import ValueInfoProto
 
@@ -10,10 +10,15 @@ from espgen.errors import EspgenError
 from espgen.frontend.importer import TensorType
 from espgen.frontend.limits import check_shape
 from espgen.frontend.tensors import numpy_type
+from espgen.ir import Extents
 
 
-def input_types(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Sequence[int] | int]) -> dict[str, TensorType]:
+def input_types(
+    inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Extents], example: Callable[[str], Sequence[int]]
+) -> dict[str, TensorType]:
     """Type of every input, in order. A symbolic first dimension is 1; other symbolic ones come from `shapes`.
+
+    `example` gives a shape that an input might have, for the remedy where the model says nothing.
 
     Raises EspgenError naming the dimension and the option that fixes it.
     """
@@ -25,6 +30,12 @@ def input_types(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Sequence[
         if not item.type.HasField("tensor_type"):
             raise EspgenError(f"{what} is no tensor", place=item.name, hint="only tensors can be inputs")
         dtype = numpy_type(item.type.tensor_type.elem_type, what)
+        if item.name not in shapes and not item.type.tensor_type.HasField("shape"):
+            text = ",".join(map(str, example(item.name)))
+            raise EspgenError(
+                f"{what} has no shape", place=f"input {item.name!r}",
+                hint=f"give its extents, for example --shape {item.name}={text}",
+            )  # fmt: skip
         shape = _shape(item, shapes, extents, used)
         result[item.name] = TensorType(check_shape(shape, what), dtype)
     unknown = set(shapes) - used
@@ -41,7 +52,7 @@ def _dimension_names(inputs: Sequence[ValueInfoProto]) -> list[str]:
     return [dim.dim_param for item in inputs for dim in item.type.tensor_type.shape.dim if dim.dim_param]
 
 
-def _batch_names(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Sequence[int] | int]) -> dict[str, int]:
+def _batch_names(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Extents]) -> dict[str, int]:
     """Named dimensions that are known: those given, and 1 for those that lead some input's shape."""
     extents = {}
     for item in inputs:
@@ -53,16 +64,14 @@ def _batch_names(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Sequence
 
 
 def _shape(
-    item: ValueInfoProto, shapes: Mapping[str, Sequence[int] | int], extents: Mapping[str, int], used: set[str]
+    item: ValueInfoProto, shapes: Mapping[str, Extents], extents: Mapping[str, int], used: set[str]
 ) -> list[int]:
     given = shapes.get(item.name)
     wanted = [given] if isinstance(given, int) else given
     declared = item.type.tensor_type
     if wanted is not None:
         used.add(item.name)
-    if not declared.HasField("shape"):
-        if wanted is None:
-            raise EspgenError(f"input {item.name!r} has no shape", place=item.name, hint=f"--shape {item.name}=1,..")
+    if not declared.HasField("shape") and wanted is not None:
         return [int(extent) for extent in wanted]
     if wanted is not None and len(wanted) != len(declared.shape.dim):
         raise EspgenError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import GraphProto, ModelProto, NodeProto
 
 from espgen.errors import EspgenError
+from espgen.frontend.example_shape import example_shape
 from espgen.frontend.functions import inline_functions
 from espgen.frontend.importer import Importer
 from espgen.frontend.inputs import input_types
@@ -20,15 +21,15 @@ from espgen.frontend.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSE
 from espgen.frontend.tensors import is_four_bit, read_tensor
 from espgen.frontend.translate import CONTRIB_DOMAINS, STANDARD_DOMAINS, translate
 from espgen.frontend.wire import first_bad_offset
-from espgen.ir import Graph, verify
+from espgen.ir import Extents, Graph, verify
 
-_NO_SHAPES: Mapping[str, Sequence[int] | int] = {}
+_NO_SHAPES: Mapping[str, Extents] = {}
 
 
 def load_onnx(
     source: str | os.PathLike[str] | bytes,
     *,
-    shapes: Mapping[str, Sequence[int] | int] = _NO_SHAPES,
+    shapes: Mapping[str, Extents] = _NO_SHAPES,
     allow_external_data: bool = False,
 ) -> Graph:
     """The source graph of an ONNX model: ONNX operator names, NCHW, canonical attributes, static shapes.
@@ -101,7 +102,7 @@ def _check_text(message: Message, place: str) -> None:
                     raise EspgenError("a name is not UTF-8", place=where, hint="the file is damaged: export the model again")
 
 
-def _load(model: ModelProto, place: str, shapes: Mapping[str, Sequence[int] | int], folder: Path | None) -> Graph:
+def _load(model: ModelProto, place: str, shapes: Mapping[str, Extents], folder: Path | None) -> Graph:
     opset = _opset(model, place)
     model, opsets = inline_functions(model, place)
     graph = model.graph
@@ -117,7 +118,7 @@ def _load(model: ModelProto, place: str, shapes: Mapping[str, Sequence[int] | in
             importer.four_bit.add(tensor.name)
     # Exporters before ONNX IR 4 list initializers as inputs, too: those are constants.
     real_inputs = [item for item in graph.input if item.name not in importer.constants]
-    for name, kind in input_types(real_inputs, shapes).items():
+    for name, kind in input_types(real_inputs, shapes, lambda name: example_shape(graph, name)).items():
         importer.declare(name, kind.shape, kind.dtype)
     for index, node in enumerate(_sorted(graph, importer, place)):
         translate(importer, node, index)

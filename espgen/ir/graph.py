@@ -8,7 +8,7 @@ integer    snake_case names of espgen.ops, channels last, every node an integer 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,10 @@ class QuantParams:
     @staticmethod
     def tensor(scale: float, zero_point: int = 0) -> QuantParams:
         return QuantParams((float(scale),), (int(zero_point),))
+
+
+Extents = int | Sequence[int]
+"""What a user says of a shape: a symbolic dimension's extent, or all extents of an input."""
 
 
 @dataclass(frozen=True)

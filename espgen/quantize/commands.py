@@ -19,7 +19,7 @@ from espgen.data.meaning import saturation
 from espgen.data.samples import Samples, load
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
-from espgen.ir import DType, Graph
+from espgen.ir import DType, Extents, Graph
 from espgen.quantize import amct_flow, amct_record, latency
 from espgen.quantize.adapt import Adapted, adapt
 from espgen.quantize.analysis import analyse
@@ -415,7 +415,7 @@ def _text(path: Path) -> str:
 
 def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,
                     limit: int | None = None, integer: bool = True, threads: int = 0, jobs: int = 1, dask: str | None = None,
-                    shapes: Mapping[str, int] | None = None, runners: Mapping[tuple[str, str], Runner] | None = None,
+                    shapes: Mapping[str, Extents] | None = None, runners: Mapping[tuple[str, str], Runner] | None = None,
                     inputs: Mapped | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Accuracy of the float model, the quantized model under onnxruntime, its integer graph in numpy, and `runners`.
 
@@ -475,7 +475,7 @@ def _teller(what: str, progress: Progress | None) -> Tell | None:
     return lambda done, total: report(what, done, total)
 
 
-def _in_one_file(model: Path, graph: Graph, shapes: Mapping[str, int]) -> bytes:
+def _in_one_file(model: Path, graph: Graph, shapes: Mapping[str, Extents]) -> bytes:
     """The model as it is, or with the weights inside where they lie beside it."""
     stored = model.read_bytes()
     try:

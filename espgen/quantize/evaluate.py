@@ -13,7 +13,7 @@ from espgen.data.samples import Samples
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret import run_integer
-from espgen.ir import Graph
+from espgen.ir import Extents, Graph
 from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.parallel import Pool
 from espgen.quantize.runtime import Session
@@ -127,7 +127,7 @@ class ModelTask:
     model: bytes
     integer: bool
     threads: int = 1
-    shapes: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, Extents] = field(default_factory=dict)
 
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         source = load_onnx(self.model, shapes=self.shapes)
