@@ -10,7 +10,7 @@ import numpy as np
 
 from espgen.codegen import layout
 from espgen.codegen.calls import NodePlan, c_type
-from espgen.codegen.naming import identifier, identifiers
+from espgen.codegen.naming import camel, identifier, model_identifier, port_identifiers
 from espgen.codegen.rows import ConstantRows, RowTables
 from espgen.codegen.views import (
     ArenaView,
@@ -204,7 +204,7 @@ class _Builder:
 def build_component(planned: Planned, model_name: str, chip: Chip = DEFAULT) -> Component:
     """The view of a component with every text a template prints, its constants and its assembly."""
     graph = planned.graph
-    model = identifier(model_name)
+    model = model_identifier(model_name)
     run = [plan for plan in planned.nodes if plan.calls]
     layers = _layers(planned, model, run, twins=False)
     host = _layers(planned, model, run, twins=True) if any(plan.twin for plan in run) else None
@@ -402,7 +402,8 @@ def _tensor(value: Value, planned: Planned, rows: RowTables) -> TensorView:
 
 
 def _ports(graph: Graph, names: Sequence[str], numbers: Mapping[str, int], prefix: str) -> tuple[PortView, ...]:
-    symbols = identifiers(names)
+    verbs = ("write_{0}", "write_{0}_real", "write_{0}_image", "make_{0}_table", "read_{0}", "read_{0}_real", "best_of_{0}")
+    symbols = port_identifiers(names, lambda symbol: (prefix + camel(symbol), *(verb.format(symbol) for verb in verbs)))
     ports = []
     for name in names:
         value = graph.value(name)
@@ -412,7 +413,7 @@ def _ports(graph: Graph, names: Sequence[str], numbers: Mapping[str, int], prefi
                 symbol=symbols[name],
                 name=name,
                 ctype=f"{value.dtype.value}_t",
-                constant=prefix + "".join(part.capitalize() for part in symbols[name].split("_")),
+                constant=prefix + camel(symbols[name]),
                 shape="{" + ", ".join(str(extent) for extent in value.shape) + "}",
                 shape_text="x".join(str(extent) for extent in value.shape) or "scalar",
                 layout=value.layout or "as in the model",

@@ -7,6 +7,6 @@ extern const espgen::Model kModel;
 
 namespace espgen {
 
-const Model& ServedModel() { return ESPGEN_SERVED_MODEL::kModel; }
+const Model& ServedModel() { return ::ESPGEN_SERVED_MODEL::kModel; }
 
 }  // namespace espgen
