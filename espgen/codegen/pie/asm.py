@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from espgen.codegen.pie.instruction import Instruction, Label, Operand, check_portable, load_immediate, written_for
-from espgen.codegen.pie.loop_rules import check_body, check_text, end_legally
+from espgen.codegen.pie.loop_rules import check_body, check_branches, check_text, end_legally, rounds_together
 from espgen.codegen.pie.registers import RA, SP, X
 from espgen.errors import EspgenError
 from espgen.target.espv import Levels
@@ -214,6 +214,16 @@ class Function:
 
     def _finish_hardware(self, loop: Loop) -> None:
         body = list(_instructions(loop.body))
+        check_branches(body)
+        assert isinstance(loop.trips, int)
+        together = rounds_together(body, loop.trips, _round_cycles)
+        if together > 1:
+            left = loop.trips % together
+            before = self._open[-1].index(loop)
+            self._open[-1][before:before] = [item for _ in range(left) for item in loop.body]
+            loop.trips //= together
+            loop.body = [_copy(item) for _ in range(together) for item in loop.body]
+            body = list(_instructions(loop.body))
         settled = end_legally(body, _round_cycles)
         added = settled[len(body) :]
         if settled[-1] is not body[-1] and not added:  # comments stay where they are
@@ -331,6 +341,12 @@ def _step(instruction: Instruction, state: _Ready) -> tuple[float, _Ready]:
     if instruction.mnemonic == "j":
         cycles += TAKEN_BRANCH_CYCLES
     return cycles, _Ready(instruction.loads, instruction.loads_qacc)
+
+
+def _copy(item: Item) -> Item:
+    """A hardware loop's item again, as an object of its own."""
+    assert isinstance(item, Instruction | Comment)
+    return replace(item)
 
 
 def _round_cycles(body: Sequence[Instruction]) -> float:
