@@ -58,6 +58,8 @@ def inspect(model: Path, shapes: dict[str, Extents], as_json: bool, debug: bool)
               help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
 @click.option("--hardware-loops/--no-hardware-loops", default=None,
               help="esp.lp.* in kernels (the default), or branches for early silicon.")  # fmt: skip
+@click.option("--schedule", type=click.Choice(["auto", "bands", "layers"]),
+              help="Layers in bands of rows where that is faster (auto, the default), wherever it saves RAM, or never.")  # fmt: skip
 @shape_option
 @output_options
 def compile_(
@@ -72,6 +74,7 @@ def compile_(
     psram: int | None,
     kernels: str | None,
     hardware_loops: bool | None,
+    schedule: str | None,
     shapes: dict[str, Extents],
     as_json: bool,
     debug: bool,
@@ -88,6 +91,7 @@ def compile_(
         "psram_bytes": psram,
         "kernels": kernels,
         "hardware_loops": hardware_loops,
+        "schedule": schedule,
     }
     options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
     result = api.compile(

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from espgen.codegen.calls import NodePlan
 from espgen.codegen.component import Planned, build_component
 from espgen.codegen.families import FAMILIES
 from espgen.codegen.family import KernelOptions
 from espgen.codegen.offers import Progress, plan_nodes
 from espgen.codegen.project import write_component
+from espgen.codegen.works import ringable, works_of
 from espgen.errors import EspgenError
 from espgen.ir import Graph
 from espgen.schedule.memory import Memory, plan_memory
-from espgen.schedule.steps import node_after_node
+from espgen.schedule.replay import replay
+from espgen.schedule.search import Prices, search
+from espgen.schedule.segments import Segment, alone
+from espgen.schedule.storage import StoragePlan, with_rings
 from espgen.target.chips import DEFAULT, L2_KB, RESERVE_BYTES, Chip
 from espgen.target.espv import Level, Levels
 
 ARENA_TAIL = 64
 """Bytes of internal RAM that an arena takes besides its own: what may be read behind it, and the rounding to its alignment."""
+
+LAYERS, BANDS = "layers", "bands"
+SCHEDULES = ("auto", BANDS, LAYERS)
+_DEAR = 1000.0
+"""Cycles per byte: memory counts more than any time."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Options:
     l2_kb           second-level cache, which is taken from internal RAM: 128, 256 or 512
     kernels         "auto": the cheapest kernel of each layer; "portable": C++ only
     hardware_loops  `esp.lp.*` in assembly; False: counted branches, for early silicon
+    schedule        "auto": layers in bands of rows where that is cheaper; "bands": wherever it can be, which takes the least
+                    memory; "layers": one layer after the other
     """
 
     chip: Chip = DEFAULT
@@ -44,6 +56,7 @@ class Options:
     l2_kb: int = L2_KB
     kernels: str = "auto"
     hardware_loops: bool = True
+    schedule: str = "auto"
 
     @property
     def vector_kernels(self) -> bool:
@@ -100,9 +113,29 @@ def plan_graph(graph: Graph, options: Options, progress: Progress | None = None)
         progress,
     )
     scratch = {plan.node.name: plan.scratch for plan in nodes}
-    steps = node_after_node((plan.node.name, plan.bands()) for plan in nodes)
+    segments = _segments(graph, nodes, storage, options)
+    steps = tuple(step for segment in segments for step in segment.steps)
+    storage = with_rings(storage, {name: rows for segment in segments for name, rows in segment.rings.items()})
     memory = plan_memory(graph, storage, steps, scratch, memories)
+    replay(graph, storage, steps, memory, scratch)
     return Planned(graph, nodes, storage, steps, memory)
+
+
+def _segments(
+    graph: Graph, nodes: Sequence[NodePlan], storage: StoragePlan, options: Options
+) -> tuple[Segment, ...]:
+    """Which layers run together, as the options have it."""
+    works = works_of(graph, nodes, storage)
+    if options.schedule == LAYERS:
+        return tuple(alone(work) for work in works)
+    prices = Prices(
+        total={name: held.nbytes for name, held in storage.storages.items()},
+        row={name: held.row_pitch for name, held in storage.storages.items()},
+        internal_bytes=options.memories()[0].tier().capacity,
+    )
+    if options.schedule == BANDS:
+        prices = replace(prices, byte_price=_DEAR)
+    return search(works, prices, ringable(graph, storage))
 
 
 def generate(

@@ -26,7 +26,8 @@ class NodePlan:
     """How a node runs: its calls, the assembly functions they need (symbol, text), scratch bytes, and the other candidates.
 
     `twin` holds the portable calls that do the same on a PC where `calls` are assembly. `band_rows` is how many rows a step
-    should make so that what it reads again stays in the cache; 0: all.
+    should make so that what it reads again stays in the cache; 0: all. `call_cycles` and `row_cycles` are predicted for a call
+    and for each of its rows.
     """
 
     node: Node
@@ -36,6 +37,8 @@ class NodePlan:
     assembly: tuple[tuple[str, str], ...] = ()
     scratch: int = 0
     band_rows: int = 0
+    call_cycles: float = 0.0
+    row_cycles: float = 0.0
     candidates: tuple[tuple[str, int | None, str], ...] = ()
 
     def bands(self) -> tuple[Band, ...]:

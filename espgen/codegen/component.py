@@ -192,7 +192,7 @@ class _Builder:
             per_pixel = storage.pixel_pitch // storage.item
             right = (storage.pad_left + storage.pixels) * storage.pixel_pitch
             right_count = (storage.row_pitch - right) // storage.item
-            counts = (storage.rows, storage.row_pitch, storage.pad_left * per_pixel, right, right_count)
+            counts = (storage.held_rows, storage.row_pitch, storage.pad_left * per_pixel, right, right_count)
             arguments = (base, str(value.zero_point), *map(str, counts))
             lines += layout.call(f"espgen::fill_halo<{value.dtype.value}_t>", arguments)
         return lines

@@ -126,7 +126,17 @@ def node_plan(settled: Offer, node: Node, graph: Graph, storage: StoragePlan) ->
     rows = settled.family.band_rows(node, graph, settled.storages.__getitem__, settled.parts)
     scratch = padding_bytes(calls, storage)
     name = settled.family.name
-    return NodePlan(node, name, calls, assembly=tuple(functions.items()), scratch=scratch, band_rows=rows)
+    one, two = (settled.parts[0].kernel.cycles(count) for count in (1, 2))
+    return NodePlan(
+        node,
+        name,
+        calls,
+        assembly=tuple(functions.items()),
+        scratch=scratch,
+        band_rows=rows,
+        call_cycles=2 * one - two,
+        row_cycles=two - one,
+    )
 
 
 def cycles_of(parts: Parts) -> int:

@@ -85,7 +85,8 @@ def _node_plan(candidates: _Candidates, graph: Graph, storage: StoragePlan, opti
             best = settled
     rows = replace(candidates, answers=answers).rows()
     if best is None:
-        return replace(portable, candidates=rows)
+        rows_made = max(sum(call.rows for call in portable.calls), 1)
+        return replace(portable, candidates=rows, row_cycles=candidates.portable / rows_made)
     plan = node_plan(best, candidates.node, graph, storage)
     return replace(plan, twin=portable.calls, scratch=max(plan.scratch, portable.scratch), candidates=rows)
 

@@ -87,7 +87,7 @@ class RowTables:
         symbol = unused_name(f"k{''.join(part.capitalize() for part in identifier(name).split('_'))}", self._symbols)
         self._symbols.add(symbol)
         note = f"{name} [{shape}]: {len(rows)} rows" + (f", {padded} of them padding" if padded else "")
-        lines = self._regular(symbol, name, offsets, pad) or self._listed(symbol, name, offsets, pad)
+        lines = self._regular(symbol, name, rows, start, pad) or self._listed(symbol, name, offsets, pad)
         self._views.append(RowTableView(symbol, note, len(rows), lines))
         self._tables.setdefault(key, []).append((symbol, rows, padding if padded else None))
 
@@ -99,22 +99,27 @@ class RowTables:
         assert self._constants is not None
         return f"constant({self._constants.weights.add(data) + offset})"
 
-    def _regular(self, symbol: str, name: str, offsets: Sequence[int | None], pad: str) -> tuple[str, ...] | None:
+    def _regular(self, symbol: str, name: str, rows: _Rows, start: int, pad: str) -> tuple[str, ...] | None:
         """Rows at one distance, with or without padding before and behind; None where they lie otherwise."""
-        inside = [offset for offset in offsets if offset is not None]
+        inside = [row for row in rows if row != PADDING_ROW]
         if not inside:
             return None
-        above = next(number for number, offset in enumerate(offsets) if offset is not None)
-        below = len(offsets) - above - len(inside)
-        pitch = inside[1] - inside[0] if len(inside) > 1 else 0
-        held = offsets[above : above + len(inside)]
-        if held != [inside[0] + pitch * number for number in range(len(inside))]:
+        above = next(number for number, row in enumerate(rows) if row != PADDING_ROW)
+        below = len(rows) - above - len(inside)
+        step = inside[1] - inside[0] if len(inside) > 1 else 0
+        if list(rows[above : above + len(inside)]) != [inside[0] + step * number for number in range(len(inside))]:
             return None
-        head, first = f"constexpr auto {symbol} = espgen::", self._byte(name, inside[0])
+        storage = self._storage.of(self._graph, name)
+        ring = storage.ring_rows
+        if ring and (inside[0] % ring or step > 1):
+            return None
+        head = f"constexpr auto {symbol} = espgen::"
+        first = self._byte(name, start + storage.row_offset(inside[0]))
+        pitch, held = str(step * storage.row_pitch), (str(ring),) if ring else ()
         if not pad:
-            return layout.declaration(f"{head}rows<{len(offsets)}>", (first, str(pitch)), ");")
-        arguments = (str(above), first, str(pitch), str(below), pad)
-        return layout.declaration(f"{head}padded_rows<{len(offsets)}>", arguments, ");")
+            return layout.declaration(f"{head}rows<{len(rows)}>", (first, pitch, *held), ");")
+        arguments = (str(above), first, pitch, str(below), pad, *held)
+        return layout.declaration(f"{head}padded_rows<{len(rows)}>", arguments, ");")
 
     def _listed(self, symbol: str, name: str, offsets: Sequence[int | None], pad: str) -> tuple[str, ...]:
         entries = [pad if offset is None else self._byte(name, offset) for offset in offsets]

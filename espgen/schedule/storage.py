@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from espgen.ir import Graph, Value
 from espgen.ops.base import Storage, dense_storage, rows_of
@@ -74,6 +74,12 @@ def plan_storage(graph: Graph, needs: Mapping[str, StorageNeed]) -> StoragePlan:
     for node in graph.nodes:
         found.visit(node)
     return StoragePlan(found.storages, found.views, frozenset(found.elided))
+
+
+def with_rings(plan: StoragePlan, rings: Mapping[str, int]) -> StoragePlan:
+    """The same storage with so many rows held of some values."""
+    held = {name: replace(storage, ring_rows=rings.get(name, 0)) for name, storage in plan.storages.items()}
+    return replace(plan, storages=held)
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -14,13 +14,14 @@ pytest.importorskip("onnxruntime", reason="scales the networks, and is the outsi
 from network_check import different_layers, disagreements, lowered, merged
 from random_networks import random_network
 
-from espgen.codegen.build import Options
+from espgen.codegen.build import BANDS, Options
 
 SEEDS = range(48)
 """Of the normal run; the few that are built for the host and for the simulator are the first of them."""
 
 AMPLE, SCARCE = Options(internal_bytes=64 * 1024), Options(internal_bytes=8 * 1024)
 """Most activations in internal memory (beside the code of so many layers there is not more); few of them."""
+IN_BANDS = Options(internal_bytes=8 * 1024, schedule=BANDS)
 
 
 @pytest.mark.parametrize("first", SEEDS[::12])
@@ -29,10 +30,14 @@ def test_layers_agree_with_onnxruntime(first: int, tmp_path: Path) -> None:
         assert not disagreements(lowered(random_network(seed), tmp_path)), seed
 
 
-@pytest.mark.parametrize(("seeds", "target"), [(range(6), "host"), (range(6, 14), "sim")], ids=["host", "sim"])
-def test_components_equal_the_interpreter(seeds: range, target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seeds", "target", "options"),
+    [(range(6), "host", SCARCE), (range(6, 14), "sim", SCARCE), (range(14, 22), "sim", IN_BANDS)],
+    ids=["host", "sim", "sim in bands"],
+)
+def test_components_equal_the_interpreter(seeds: range, target: str, options: Options, tmp_path: Path) -> None:
     graph = merged([lowered(random_network(seed), tmp_path) for seed in seeds])
-    assert not different_layers(graph, tmp_path / "component", target, SCARCE)
+    assert not different_layers(graph, tmp_path / "component", target, options)
 
 
 @pytest.mark.prove
@@ -47,7 +52,7 @@ def test_many_layers_agree_with_onnxruntime(first: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", range(1000, 1600, 40))
 def test_many_components_equal_the_interpreter(first: int, target: str, tmp_path: Path) -> None:
     graph = merged([lowered(random_network(seed), tmp_path) for seed in range(first, first + 40)])
-    options = AMPLE if first % 80 else SCARCE
+    options = (AMPLE, SCARCE, IN_BANDS)[first // 40 % 3]
     assert not different_layers(graph, tmp_path / "component", target, options)
 
 
