@@ -59,7 +59,7 @@ def inspect(model: Path, shapes: dict[str, Extents], as_json: bool, debug: bool)
 @click.option("--hardware-loops/--no-hardware-loops", default=None,
               help="esp.lp.* in kernels (the default), or branches for early silicon.")  # fmt: skip
 @click.option("--schedule", type=click.Choice(["auto", "bands", "layers"]),
-              help="Layers in bands of rows where that is faster (auto, the default), wherever it saves RAM, or never.")  # fmt: skip
+              help="Bands of rows of several layers where faster (auto, default), wherever it saves RAM, never.")  # fmt: skip
 @shape_option
 @output_options
 def compile_(
