@@ -8,7 +8,7 @@ from pathlib import Path
 
 from espgen.errors import ENVIRONMENT, EspgenError
 from espgen.frontend import load_onnx
-from espgen.ir import Graph
+from espgen.ir import DType, Graph
 from espgen.ops.expression import FUNCTIONS
 from espgen.passes.lower import lowerings
 from espgen.passes.pipeline import lower_to_integer
@@ -45,6 +45,8 @@ def check_operators(graph: Graph, kept_in_float: frozenset[str]) -> None:
     """EspgenError for operators the chip cannot compute, except on nodes that stay in float on purpose."""
     for node in graph.nodes:
         known = node.op in lowerings() or node.op in FUNCTIONS or node.op in _FOLDED
+        # An integer input becomes real numbers here, and the Cast nothing but their grid.
+        known |= node.op == "Cast" and node.inputs[0] in graph.inputs and graph.value(node.outputs[0]).dtype is DType.FLOAT32
         if not known and node.name not in kept_in_float:
             raise EspgenError(
                 f"operator {node.op} is not supported", node=node.name, place="float model",

@@ -54,11 +54,12 @@ def check_quantizable(graph: Graph) -> None:
         )  # fmt: skip
     if not graph.nodes:
         raise EspgenError("the model holds no operators", place=graph.name)
-    strange = [name for name in (*graph.inputs, *graph.outputs) if graph.value(name).dtype is not DType.FLOAT32]
+    taken = [name for name in graph.inputs if not graph.value(name).dtype.is_integer]
+    strange = [name for name in (*taken, *graph.outputs) if graph.value(name).dtype is not DType.FLOAT32]
     if strange:
         raise EspgenError(
             f"{strange[0]!r} is {graph.value(strange[0]).dtype.value}, not float32", place="graph inputs and outputs",
-            hint="only networks from float32 to float32 are quantized",
+            hint="only networks with float32 outputs, from float32 or integers, are quantized",
         )  # fmt: skip
 
 

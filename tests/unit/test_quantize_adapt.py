@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from espgen.frontend import load_onnx
+from espgen.ir import DType
 from espgen.quantize import commands
 from espgen.quantize.commands import QuantizeOptions
 from espgen.quantize.masks import least_maximum
@@ -28,8 +29,9 @@ RANDOM = np.random.default_rng(3)
 class Sketch:
     """Writes a float model node by node; `x` is its input."""
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int, kind: int = TensorProto.FLOAT) -> None:
         self.shape = shape
+        self.kind = kind
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -44,7 +46,7 @@ class Sketch:
         return result
 
     def save(self, path: Path, *outputs: str) -> Path:
-        infos = [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(self.shape))]
+        infos = [helper.make_tensor_value_info("x", self.kind, list(self.shape))]
         found = [helper.make_empty_tensor_value_info(name) for name in outputs]
         for info in found:
             info.type.tensor_type.elem_type = TensorProto.FLOAT
@@ -243,3 +245,30 @@ def test_a_first_axis_that_is_no_sample(options: dict[str, Any], tmp_path: Path)
     result, written = quantized(model, data, QuantizeOptions(threads=1, **options))
     real, found = outputs(model, ["y"], data)["y"], outputs(written, ["y"], data)["y"]
     assert np.square(found - real).sum() < 0.01 * np.square(real).sum() and result["refused"] is None
+
+
+def test_pixels_of_uint8_stay_the_input(tmp_path: Path) -> None:
+    net = Sketch(1, 3, 8, 8, kind=TensorProto.UINT8)
+    real = net.add("Div", net.add("Cast", "x", to=TensorProto.FLOAT), net.constant(np.float32(255.0)))
+    net.add("Relu", net.add("Conv", real, net.constant(normal(6, 3, 3, 3))), name="y")
+    model = net.save(tmp_path / "net.onnx", "y")
+    data = RANDOM.integers(0, 256, (12, 3, 8, 8), dtype=np.uint8)
+    result, written = quantized(model, data, QuantizeOptions(threads=1))
+    graph = load_onnx(written)
+    assert graph.value("x").dtype is DType.UINT8 and result["refused"] is None
+    wanted, found = outputs(model, ["y"], data)["y"], outputs(written, ["y"], data)["y"]
+    assert np.square(found - wanted).sum() < 0.001 * np.square(wanted).sum()
+    rows = commands.evaluate_models(model, written, str(model.with_suffix(".npz")))["rows"]
+    assert [row["model"] for row in rows] == ["float", "fake-quant", "integer"] and rows[2]["error"] < 0.001
+
+
+def test_token_ids_stay_the_input(tmp_path: Path) -> None:
+    net = Sketch(1, 6, kind=TensorProto.INT64)
+    words = net.add("Gather", net.constant(normal(50, 16)), "x")
+    net.add("MatMul", net.add("ReduceMean", words, axes=[1], keepdims=0), net.constant(normal(16, 4)), name="y")
+    model = net.save(tmp_path / "net.onnx", "y")
+    data = RANDOM.integers(0, 50, (12, 6))
+    _, written = quantized(model, data)
+    assert load_onnx(written).value("x").dtype is DType.INT64
+    wanted, found = outputs(model, ["y"], data)["y"], outputs(written, ["y"], data)["y"]
+    assert np.square(found - wanted).sum() < 0.001 * np.square(wanted).sum()

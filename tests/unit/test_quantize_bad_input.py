@@ -69,10 +69,10 @@ MODELS: dict[str, Any] = {
         [helper.make_node("MatMul", ["a", "b"], ["y"], name="product")],
         [_value("a", (1, 4, 8)), _value("b", (1, 8, 4))], [_value("y", (1, 4, 4))],
     ),
-    "integer_input": lambda: _model(
-        [helper.make_node("Gather", ["e", "x"], ["g"], name="embed"), helper.make_node("MatMul", ["g", "k"], ["y"], name="fc")],
-        [_value("x", (1, 5), TensorProto.INT64)], [_value("y", (1, 5, 3))],
-        e=RANDOM.normal(0, 1, (10, 6)).astype(np.float32), k=RANDOM.normal(0, 1, (6, 3)).astype(np.float32),
+    "integer_output": lambda: _model(
+        [_conv("x", "h"), helper.make_node("ArgMax", ["h"], ["y"], name="best", axis=1)],
+        [_value("x", INPUT)], [_value("y", (1, 1, *OUTPUT[2:]), TensorProto.INT64)],
+        w=RANDOM.normal(0, 1, (OUTPUT[1], INPUT[1], 3, 3)).astype(np.float32),
     ),
     "unsupported": lambda: _one(_conv("x", "p"), helper.make_node("Det", ["p"], ["y"], name="det"), out=(1, 4)),
     "custom": lambda: _one(helper.make_node("Mine", ["x"], ["y"], name="mine", domain="com.me"), out=INPUT),
@@ -179,7 +179,7 @@ def test_sources_that_give_no_data(source: str, message: str, folder: Path, caps
 NETWORKS = [
     ("dynamic_size", "x", "--shape H=N"),
     ("batch_of_eight", "x", "8 entries, not one sample"),
-    ("integer_input", "x", "int64, not float32"),
+    ("integer_output", "x", "int64, not float32"),
     ("unsupported", "x", "operator Det is not supported"),
     ("custom", "x", "of domain 'com.me' is unknown"),
     ("nan_weights", "x", "not finite"),
@@ -192,8 +192,7 @@ def test_networks_that_cannot_be_quantized(
     name: str, data: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx.save(MODELS[name](), folder / "model.onnx")
-    integers = RANDOM.integers(0, 10, (24, 5))
-    np.savez(folder / "x.npz", x=integers if name == "integer_input" else X)
+    np.savez(folder / "x.npz", x=X)
     refused(capsys, folder, message, *quantize("model.onnx", f"{data}.npz"))
 
 
