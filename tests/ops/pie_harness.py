@@ -17,7 +17,7 @@ import numpy as np
 
 from espgen.codegen.pie.asm import assembly_file
 from espgen.resources import firmware_dir
-from espgen.target.espv import Levels
+from espgen.target.espv import Level, Levels
 from espgen.target.pie_macros import support_files
 from espgen.verify.simulator import Options, simulate
 
@@ -121,8 +121,14 @@ extern "C" const Guard guards[];
 _EMPTY = ".globl empty_kernel\nempty_kernel:\n    ret\n"
 
 
-def build(assembly: Sequence[str], calls: Sequence[Call], folder: Path) -> Path:
-    """The program of `calls` as an ELF in `folder`."""
+def build(
+    assembly: Sequence[str],
+    calls: Sequence[Call],
+    folder: Path,
+    levels: Levels = Levels.BOTH,
+    level: Level = Level.V21,
+) -> Path:
+    """The program of `calls` as an ELF in `folder`: text written for `levels`, words of `level`."""
     image = _Image()
     tables: list[str] = []
     rows_text: list[str] = []
@@ -172,8 +178,8 @@ def build(assembly: Sequence[str], calls: Sequence[Call], folder: Path) -> Path:
         "",
     ]
     (folder / "data.S").write_text("\n".join(data))
-    (folder / "kernels.S").write_text(assembly_file([*assembly, _EMPTY]))
-    for name, text in support_files(Levels.BOTH).items():
+    (folder / "kernels.S").write_text(assembly_file([*assembly, _EMPTY], levels))
+    for name, text in support_files(levels).items():
         (folder / name).write_text(text)
     (folder / "calls.h").write_text(_HEADER + f"constexpr int kCalls = {len(calls)};\n")
     (folder / "main.cpp").write_text(_MAIN)
@@ -182,16 +188,26 @@ def build(assembly: Sequence[str], calls: Sequence[Call], folder: Path) -> Path:
     command = [sys.executable, "-m", "ziglang", "c++", "-target", "riscv32-freestanding-none"]
     command += ["-mcpu=generic_rv32+m+a+f+c", "-mabi=ilp32f", "-O2", "-ffreestanding", "-nostdlib++", "-std=c++17"]
     command += ["-fno-exceptions", "-fno-rtti", "-I", str(firmware_dir()), "-T", str(board / "link.ld")]
+    command.append(f"-DESPGEN_ESPV={level.value}")
     sources = [str(board / "start.S"), "main.cpp", "data.S", "kernels.S"]
     result = subprocess.run([*command, *sources, "-o", str(elf)], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-4000:]
     return elf
 
 
-def run_calls(assembly: Sequence[str], calls: Sequence[Call], folder: Path) -> list[Outcome]:
-    """Run `calls` one after the other, memory model off; each symbol's text once in `assembly`."""
-    elf = build(assembly, calls, folder)
-    result = simulate(elf, Options(memory_model=False))
+def run_calls(
+    assembly: Sequence[str],
+    calls: Sequence[Call],
+    folder: Path,
+    levels: Levels = Levels.BOTH,
+    level: Level = Level.V21,
+) -> list[Outcome]:
+    """Run `calls` one after the other, memory model off; each symbol's text once in `assembly`.
+
+    The simulator takes the level from the program, and stops where it is not `level`.
+    """
+    elf = build(assembly, calls, folder, levels, level)
+    result = simulate(elf, Options(memory_model=False, espv=level))
     assert result.status == 0, (result.status, result.errors)
     data = bytes(result.output)
     base = struct.unpack_from("<I", data)[0] - _CALL_BASE
