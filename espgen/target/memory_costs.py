@@ -3,5 +3,6 @@
 LINE_BYTES = 64
 TILE_BYTES = 44 * 1024
 """What of the 64 KB, 2-way L1 data cache a tile may fill before its lines evict each other."""
-MISS_INTERNAL = 20
-MISS_PSRAM = 65
+MISS_INTERNAL = 13
+MISS_PSRAM = 96
+"""Half of what a 128-byte line of L2 costs and both of its L1 lines."""

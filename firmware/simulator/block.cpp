@@ -10,12 +10,12 @@ constexpr uint32_t kLongestBlock = 64;
 
 struct Schedule {
   uint32_t cycles;
-  Carry fall, taken;
+  Carry left, late;
 };
 
 // In-order issue, one instruction per cycle at best: an instruction waits until the registers it
 // reads are ready. `carry` says which registers are not ready when the first one could issue.
-Schedule Simulate(const std::vector<Timing>& timing, uint32_t taken_cycles, const Carry& carry,
+Schedule Simulate(const std::vector<Timing>& timing, uint32_t mispredicted, const Carry& carry,
                   std::vector<Op>* ops) {
   uint32_t ready[kTimedRegisters] = {};
   for (const auto& [reg, left] : carry) ready[reg] = left;
@@ -23,16 +23,20 @@ Schedule Simulate(const std::vector<Timing>& timing, uint32_t taken_cycles, cons
   for (size_t i = 0; i < timing.size(); ++i) {
     const Timing& t = timing[i];
     for (int k = 0; k < t.read_count; ++k) now = std::max(now, ready[t.reads[k]]);
+    if (t.addend != 0 && ready[t.addend] > t.addend_delay) {
+      now = std::max(now, ready[t.addend] - t.addend_delay);
+    }
     if (ops != nullptr) (*ops)[i].issue = static_cast<uint16_t>(now);
     now += t.cycles;
     for (int k = 0; k < t.write_count; ++k) ready[t.writes[k]] = now + t.latency;
+    for (int k = 0; k < t.late_count; ++k) ready[t.late[k]] = now + t.late_latency[k];
   }
   Schedule schedule = {now, {}, {}};
   for (int reg = 0; reg < kTimedRegisters; ++reg) {
     const auto id = static_cast<uint8_t>(reg);
-    if (ready[reg] > now) schedule.fall.emplace_back(id, ready[reg] - now);
-    if (ready[reg] > now + taken_cycles) {
-      schedule.taken.emplace_back(id, ready[reg] - now - taken_cycles);
+    if (ready[reg] > now) schedule.left.emplace_back(id, ready[reg] - now);
+    if (ready[reg] > now + mispredicted) {
+      schedule.late.emplace_back(id, ready[reg] - now - mispredicted);
     }
   }
   return schedule;
@@ -104,24 +108,27 @@ std::unique_ptr<Block> BuildBlock(Machine& machine, Core& core, uint32_t start, 
   end.offset = static_cast<uint16_t>(pc - start);
   block->ops.push_back(end);
   block->bytes = pc - start;
-  block->taken_cycles = branch ? static_cast<uint32_t>(machine.taken_cycles) : 0;
-  const Schedule schedule = Simulate(block->timing, block->taken_cycles, Carry(), &block->ops);
+  block->first_line = start >> machine.l1i[0].line_bits;
+  block->last_line = (pc - 1) >> machine.l1i[0].line_bits;
+  if (branch) block->predictor = &core.predictors[block->last];
+  const Schedule schedule =
+      Simulate(block->timing, machine.mispredicted_cycles, Carry(), &block->ops);
   block->cycles = schedule.cycles;
   block->ops.back().issue = static_cast<uint16_t>(schedule.cycles);
-  block->carry_fall = machine.InternCarry(schedule.fall);
-  block->carry_taken = machine.InternCarry(schedule.taken);
+  block->carry = machine.InternCarry(schedule.left);
+  block->carry_late = machine.InternCarry(schedule.late);
   block->profile = machine.ProfileOf(start);
   block->enters_function = block->profile->start == start;
   return block;
 }
 
 void UpdateMemo(Machine& machine, Block& block, int carry) {
-  const Schedule schedule = Simulate(block.timing, block.taken_cycles,
+  const Schedule schedule = Simulate(block.timing, machine.mispredicted_cycles,
                                      machine.carries[static_cast<size_t>(carry)], nullptr);
   block.memo_carry = carry;
   block.memo_extra = static_cast<int>(schedule.cycles - block.cycles);
-  block.memo_fall = machine.InternCarry(schedule.fall);
-  block.memo_taken = machine.InternCarry(schedule.taken);
+  block.memo_left = machine.InternCarry(schedule.left);
+  block.memo_late = machine.InternCarry(schedule.late);
 }
 
 int Machine::InternCarry(const Carry& carry) {
@@ -136,7 +143,7 @@ Block* Machine::FindBlock(Core& core, uint32_t pc) {
   const auto found = core.blocks.find(pc);
   if (found != core.blocks.end()) return recent = found->second.get();
   // Building may split other blocks, so look nothing up before it.
-  std::unique_ptr<Block> block = BuildBlock(*this, core, pc, kLongestBlock);
+  std::unique_ptr<Block> block = BuildBlock(*this, core, pc, sharing ? 1 : kLongestBlock);
   Block* raw = block.get();
   core.blocks[pc] = std::move(block);
   return core.recent[(pc >> 1) & 4095] = raw;
@@ -148,18 +155,22 @@ void Machine::NoteLoopEnd(uint32_t address) {
 }
 
 void Core::FlushBlocks() {
-  for (auto& [pc_of_block, each] : blocks) {
-    each->next[0] = each->next[1] = nullptr;
-    retired.push_back(std::move(each));
+  for (Blocks* kind : {&blocks, &other_blocks}) {
+    for (auto& [pc_of_block, each] : *kind) {
+      each->next[0] = each->next[1] = nullptr;
+      retired.push_back(std::move(each));
+    }
+    kind->clear();
   }
-  blocks.clear();
   std::fill(std::begin(recent), std::end(recent), nullptr);
 }
 
 void Core::SplitBlocksAt(uint32_t address) {
   bool found = false;
-  for (const auto& [start, each] : blocks) {
-    found = found || (start <= address && address < start + each->bytes);
+  for (const Blocks* kind : {&blocks, &other_blocks}) {
+    for (const auto& [start, each] : *kind) {
+      found = found || (start <= address && address < start + each->bytes);
+    }
   }
   if (found) FlushBlocks();
 }

@@ -30,12 +30,15 @@ struct Op {
   uint32_t word = 0;    // low half only for compressed instructions
 };
 
-// Register numbers of the timing model: x 0-31, f 32-63, q 64-71, QACC 72, XACC 73.
+// Register numbers of the timing model: x 0-31, f 32-63, q 64-71, QACC 72, XACC 73, and the two
+// that only multiply-accumulates wait for.
 constexpr int kFloatBase = 32;
 constexpr int kVectorBase = 64;
 constexpr int kQacc = 72;
 constexpr int kXacc = 73;
-constexpr int kTimedRegisters = 74;
+constexpr int kQaccMac = 74;
+constexpr int kXaccMac = 75;
+constexpr int kTimedRegisters = 76;
 
 // What the timing model needs to know about an instruction.
 struct Timing {
@@ -44,11 +47,19 @@ struct Timing {
   uint8_t writes[2];
   uint8_t write_count = 0;
   uint8_t latency = 0;  // cycles after issue + cycles before the written registers may be read
+  // The same for registers with a latency of their own.
+  uint8_t late[2], late_latency[2];
+  uint8_t late_count = 0;
+  uint8_t addend = 0, addend_delay = 0;  // a register that is read that much later (a float's)
   uint8_t cycles = 1;
-  bool branch = false;      // costs taken_branch when taken
+  bool branch = false;      // conditional: predicted
   bool terminator = false;  // ends the block
   void Read(int reg) { reads[read_count++] = static_cast<uint8_t>(reg); }
   void Write(int reg) { writes[write_count++] = static_cast<uint8_t>(reg); }
+  void WriteLate(int reg, double cycles_later) {
+    late[late_count] = static_cast<uint8_t>(reg);
+    late_latency[late_count++] = static_cast<uint8_t>(cycles_later);
+  }
   // Integer destination as in Op: 32 means x0, which nobody waits for.
   void WriteInteger(int reg) {
     if (reg < 32) Write(reg);
@@ -68,16 +79,17 @@ struct Block {
   uint32_t pc = 0;
   uint32_t count = 0;  // instructions
   uint32_t bytes = 0;
-  uint32_t last = 0;      // address of the last instruction
-  bool loop_end = false;  // the last instruction ends a hardware loop
-  uint32_t cycles = 0;    // from first issue to the next block's first issue, branch not taken
-  uint32_t taken_cycles = 0;
+  uint32_t last = 0;                       // address of the last instruction
+  bool loop_end = false;                   // the last instruction ends a hardware loop
+  uint32_t first_line = 0, last_line = 0;  // of the instruction cache
+  uint32_t cycles = 0;  // from first issue to the next block's first issue, branch predicted
+  uint8_t* predictor = nullptr;  // counter of the conditional branch that ends the block
   bool enters_function = false;
-  int carry_fall = 0, carry_taken = 0;  // ids of what the block leaves behind
+  int carry = 0, carry_late = 0;  // ids of what the block leaves behind; after a wrong prediction
   FunctionProfile* profile = nullptr;
   Block* next[2] = {nullptr, nullptr};  // fall through, taken
   // Result of the last carry seen at entry.
-  int memo_carry = 0, memo_extra = 0, memo_fall = 0, memo_taken = 0;
+  int memo_carry = 0, memo_extra = 0, memo_left = 0, memo_late = 0;
   std::vector<Op> ops;
   std::vector<Timing> timing;
 };
@@ -104,6 +116,7 @@ struct alignas(64) Core {
   uint32_t pc = 0;
   uint32_t taken = 0;
   bool memory_model = true;
+  bool check_lines = true;    // the fast way has to look at L1
   uint32_t load_mask = ~15u;  // 128-bit loads; ~0 with CFG.mis_ld
   uint32_t store_mask = ~15u;
   uint32_t load64_mask = ~7u;
@@ -117,8 +130,9 @@ struct alignas(64) Core {
   Block* block = nullptr;
   uint64_t cycles = 0;  // at the start of the current block, plus its dynamic stalls
   uint64_t instructions = 0;
-  uint64_t stalls = 0;      // cycles lost to memory
-  uint64_t contention = 0;  // in 1/1000 cycle
+  uint64_t stalls = 0;          // cycles lost to memory
+  uint64_t contention = 0;      // waiting for the other core's accesses; part of the stalls
+  uint32_t fetched_line = ~0u;  // most recent line of the instruction cache
   // PIE.
   alignas(64) uint8_t qacc[64] = {};
   alignas(16) uint8_t q[8][16] = {};
@@ -145,8 +159,11 @@ struct alignas(64) Core {
   Wait wait = Wait::kParked;
   uint32_t copy_source = 0, copy_destination = 0, copy_length = 0;  // banked registers
   uint32_t latched_high = 0;
-  Block* recent[4096] = {};  // direct-mapped by address
-  std::unordered_map<uint32_t, std::unique_ptr<Block>> blocks;
+  std::unordered_map<uint32_t, uint8_t> predictors;  // 2-bit counters by address
+  Block* recent[4096] = {};                          // direct-mapped by address
+  using Blocks = std::unordered_map<uint32_t, std::unique_ptr<Block>>;
+  Blocks blocks;
+  Blocks other_blocks;  // those of one instruction while both cores run, or the whole ones
   std::vector<std::unique_ptr<Block>> retired;  // flushed while they may still run
 
   bool FloatOn() const { return (mstatus & 0x6000u) != 0; }

@@ -163,6 +163,7 @@ void Machine::DeviceStore(Core& core, const Op* op, uint32_t address, uint32_t v
       return;
     case kMemoryModel:
       for (Core& each : cores) each.memory_model = value != 0;
+      SetFastWay(sharing);
       return;
     case kCopySource:
       core.copy_source = value;

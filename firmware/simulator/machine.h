@@ -43,6 +43,10 @@ struct Cache {
   void Empty();
 };
 
+// Looks a line up and makes it the most recently used one. Returns whether it was there; the entry
+// that fell out (kEmptyLine if none) goes to `victim`.
+bool Lookup(Cache& cache, uint32_t line, bool write, uint32_t& victim);
+
 struct Copy {
   uint32_t source, destination, length;
   uint64_t start, done;
@@ -93,8 +97,12 @@ struct Machine {
   void DeviceStore(Core& core, const Op* op, uint32_t address, uint32_t value);
 
   // Memory model. Both add to core.cycles and core.stalls.
-  void Miss(Core& core, uint32_t address, bool write);
-  void Contend(Core& core);  // port contention while both cores run
+  void Miss(Core& core, const Op* op, uint32_t address, bool write);
+  void FetchLines(Core& core, const Block& block);
+  // Waits until the other core leaves the port of L1 alone.
+  void TakePort(Core& core, const Op* op);
+  // Chooses the fast way of accesses: what it may skip depends on the model and on the other core.
+  void SetFastWay(bool both_cores);
   void EmptyCaches();
   void FinishCopies(Core& core, const Op* op, uint32_t ticket);
   void StartCopy(Core& core, const Op* op);
@@ -114,10 +122,14 @@ struct Machine {
   uint8_t** read_pages;  // 2^20 entries
   uint8_t** write_pages;
   Cache l1, l2;
-  int l1_miss_cycles, l2_miss_cycles, flash_miss_cycles, write_back_cycles, evict_cycles,
-      hold_cycles, misaligned_cycles, taken_cycles;
+  Cache l1i[2];
+  int l1_miss_cycles, internal_miss_cycles, psram_fill_cycles, flash_fill_cycles, write_back_cycles,
+      evict_cycles, hold_cycles, misaligned_cycles;
+  uint32_t mispredicted_cycles, predicted_cycles, loop_back_cycles;
   uint32_t no_line = kEmptyLine;
-  uint32_t contention_unit = 0;  // 1/1000 cycles per access while both cores run
+  bool sharing = false;        // both cores run: their accesses share a port
+  int waited_last = 0;         // core
+  std::vector<uint64_t> port;  // cycle + 1 of whoever took a slot last
   CopyEngine copy;
   std::unique_ptr<Uart> uart;
   std::vector<Guard> guards;
@@ -143,6 +155,8 @@ struct Machine {
   };
   void SetPages(const Region& region);
   void CheckGuards(uint32_t address, uint32_t size, bool write) const;
+  int FillCycles(const Core& core, uint32_t address);
+  void HoldPort(uint64_t from, uint64_t cycles);
   std::vector<Region> regions_;
 };
 
@@ -168,16 +182,17 @@ const char* PieName(const Core& core, uint32_t word);
 // Stops or warns where loop 0 or 1, as its registers stand, breaks a rule; each loop once.
 void CheckLoop(Core& core, const Op* op, int loop);
 
-// Access to memory with the memory model, for handlers.
-inline void Touch(Core& core, uint32_t address, bool write) {
+// Access to a line of memory, for the slow way.
+inline void Touch(Core& core, const Op* op, uint32_t address, bool write) {
   Machine& machine = *core.machine;
+  if (machine.sharing) machine.TakePort(core, op);
+  if (!core.memory_model) return;
   const uint32_t line = address >> 6;
   uint32_t* set = &machine.l1.entries[(line & machine.l1.set_mask) * machine.l1.ways];
-  if (machine.contention_unit != 0) machine.Contend(core);
   if ((set[0] >> 1) == line) {
     set[0] |= write;
   } else {
-    machine.Miss(core, address, write);
+    machine.Miss(core, op, address, write);
   }
 }
 
@@ -187,7 +202,7 @@ template <class T>
 inline uint8_t* FastLoad(const Core& core, uint32_t address) {
   uint8_t* page = core.read_pages[address >> kPageBits];
   if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) return nullptr;
-  if (core.memory_model) {
+  if (core.check_lines) {
     const uint32_t line = address >> 6;
     if ((core.l1[(line & core.l1_set_mask) * core.l1_ways] >> 1) != line) return nullptr;
   }
@@ -197,7 +212,7 @@ template <class T>
 inline uint8_t* FastStore(const Core& core, uint32_t address) {
   uint8_t* page = core.write_pages[address >> kPageBits];
   if ((address & (sizeof(T) - 1)) != 0 || page == nullptr) return nullptr;
-  if (core.memory_model) {
+  if (core.check_lines) {
     const uint32_t line = address >> 6;
     uint32_t& entry = core.l1[(line & core.l1_set_mask) * core.l1_ways];
     if ((entry >> 1) != line) return nullptr;

@@ -19,6 +19,7 @@ constexpr char kUsage[] =
     "  --memory-model on|off             caches and PSRAM cost cycles (default on)\n"
     "  --l2 128|256                      L2 cache in KB, taken from internal RAM (default 128)\n"
     "  --param NAME=VALUE                any number of the model\n"
+    "  --params FILE                     the same, one per line, # starts a comment\n"
     "  --espv 21|22                      instruction set of the chip (default: the ELF's)\n"
     "  --lenient-loops                   only warn about hardware loops that break a rule\n"
     "  --max-cycles N                    stop when a core gets there\n"
@@ -28,6 +29,7 @@ constexpr char kUsage[] =
     "p4sim [--espv 21|22] --step IN OUT  one instruction per record\n"
     "p4sim [--espv 21|22] --disasm       PIE words in hexadecimal on standard input\n"
     "p4sim --parameters                  names and defaults as JSON\n"
+    "p4sim --parameter-table             the same with units and meanings\n"
     "Exit status: the guest's; 121 stopped by an error; 122 usage or input error.\n";
 
 constexpr int kStopped = 121;
@@ -73,6 +75,8 @@ Options ParseOptions(int argc, char** argv) {
       options.parameters.Set("l2_size=" + std::to_string(std::stoul(value) * 1024));
     } else if (name == "--param") {
       options.parameters.Set(value);
+    } else if (name == "--params") {
+      options.parameters.Read(value);
     } else if (name == "--espv") {
       options.espv = ParseLevel(value);
     } else if (name == "--max-cycles") {
@@ -145,6 +149,10 @@ int Main(int argc, char** argv) {
       json += text;
     }
     printf("{%s}\n", json.c_str());
+    return 0;
+  }
+  if (mode == "--parameter-table") {
+    printf("%s\n", ParameterTableJson().c_str());
     return 0;
   }
   if (mode == "--help") {

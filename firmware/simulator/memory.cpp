@@ -50,14 +50,21 @@ Machine::Machine(const Options& given)
                64);
   l2.Configure(l2_size, static_cast<uint32_t>(parameters.l2_ways),
                static_cast<uint32_t>(parameters.l2_line));
+  for (Cache& cache : l1i) {
+    cache.Configure(static_cast<uint32_t>(parameters.l1i_size),
+                    static_cast<uint32_t>(parameters.l1i_ways), 64);
+  }
   l1_miss_cycles = static_cast<int>(parameters.l1_miss);
-  l2_miss_cycles = static_cast<int>(parameters.l2_latency) + parameters.TransferCycles();
-  flash_miss_cycles = static_cast<int>(parameters.flash_line);
-  write_back_cycles = parameters.WriteBackCycles();
+  internal_miss_cycles = static_cast<int>(parameters.internal_miss);
+  psram_fill_cycles = static_cast<int>(parameters.psram_fill);
+  flash_fill_cycles = static_cast<int>(parameters.flash_fill);
+  write_back_cycles = static_cast<int>(parameters.l2_write_back);
   evict_cycles = static_cast<int>(parameters.l1_dirty_eviction);
   hold_cycles = parameters.HoldCycles();
   misaligned_cycles = static_cast<int>(parameters.misaligned);
-  taken_cycles = static_cast<int>(parameters.taken_branch);
+  mispredicted_cycles = static_cast<uint32_t>(parameters.branch_mispredicted);
+  predicted_cycles = static_cast<uint32_t>(parameters.branch_predicted);
+  loop_back_cycles = static_cast<uint32_t>(parameters.loop_back);
   carries.emplace_back();
   carry_ids[Carry()] = 0;
   // Revision 3 takes the L2 cache from the bottom of internal RAM, revisions below from its top.
@@ -74,18 +81,10 @@ Machine::Machine(const Options& given)
     cores[id].machine = this;
     cores[id].read_pages = read_pages;
     cores[id].write_pages = write_pages;
-    cores[id].l1 = l1.entries.data();
-    cores[id].l1_set_mask = l1.set_mask;
     cores[id].l1_ways = l1.ways;
     cores[id].memory_model = options.memory_model;
   }
-  if (parameters.port_contention > 0) {
-    // Every access has to be counted: no line is ever the most recent one for the fast way.
-    for (Core& core : cores) {
-      core.l1 = &no_line;
-      core.l1_set_mask = 0;
-    }
-  }
+  SetFastWay(false);
   cores[0].wait = Wait::kNone;
   functions.push_back({"(other)", 0, ~0u, 0, 0, 0, 0});
 }
@@ -162,10 +161,8 @@ void Machine::SlowLoad(Core& core, const Op* op, uint32_t address, uint32_t size
     core.cycles += static_cast<uint32_t>(misaligned_cycles);
     ++misaligned_accesses;
   }
-  if (core.memory_model) {
-    Touch(core, address, false);
-    if (((address ^ (address + size - 1)) >> 6) != 0) Touch(core, address + size - 1, false);
-  }
+  Touch(core, op, address, false);
+  if (((address ^ (address + size - 1)) >> 6) != 0) Touch(core, op, address + size - 1, false);
 }
 
 void Machine::SlowStore(Core& core, const Op* op, uint32_t address, uint32_t size,
@@ -187,10 +184,8 @@ void Machine::SlowStore(Core& core, const Op* op, uint32_t address, uint32_t siz
     core.cycles += static_cast<uint32_t>(misaligned_cycles);
     ++misaligned_accesses;
   }
-  if (core.memory_model) {
-    Touch(core, address, true);
-    if (((address ^ (address + size - 1)) >> 6) != 0) Touch(core, address + size - 1, true);
-  }
+  Touch(core, op, address, true);
+  if (((address ^ (address + size - 1)) >> 6) != 0) Touch(core, op, address + size - 1, true);
 }
 
 }  // namespace p4

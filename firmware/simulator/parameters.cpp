@@ -1,6 +1,8 @@
 #include "parameters.h"
 
 #include <cmath>
+#include <cstdio>
+#include <fstream>
 #include <stdexcept>
 
 namespace p4 {
@@ -9,32 +11,38 @@ namespace {
 struct Entry {
   const char* name;
   double Parameters::* member;
+  double largest;
+  const char* unit;
+  const char* meaning;
 };
 
-#define P4_ENTRY(name) {#name, &Parameters::name}
 constexpr Entry kEntries[] = {
-    P4_ENTRY(load_use),          P4_ENTRY(qacc_load_use),     P4_ENTRY(taken_branch),
-    P4_ENTRY(mul_latency),       P4_ENTRY(div_cycles),        P4_ENTRY(float_latency),
-    P4_ENTRY(float_div_latency), P4_ENTRY(convert_latency),   P4_ENTRY(csr_latency),
-    P4_ENTRY(misaligned),        P4_ENTRY(l1_size),           P4_ENTRY(l1_ways),
-    P4_ENTRY(l1_miss),           P4_ENTRY(l1_dirty_eviction), P4_ENTRY(l2_size),
-    P4_ENTRY(l2_ways),           P4_ENTRY(l2_line),           P4_ENTRY(l2_latency),
-    P4_ENTRY(psram_rate),        P4_ENTRY(l2_write_back),     P4_ENTRY(flash_line),
-    P4_ENTRY(flash_code_line),   P4_ENTRY(copy_rate),         P4_ENTRY(copy_start),
-    P4_ENTRY(copy_finish),       P4_ENTRY(copy_finish_line),  P4_ENTRY(copy_hold),
-    P4_ENTRY(barrier),           P4_ENTRY(port_contention),   P4_ENTRY(psram_size),
-    P4_ENTRY(flash_size),        P4_ENTRY(clock_hz),          P4_ENTRY(core_quantum),
-    P4_ENTRY(l2_at_top),
+#define P4_PARAMETER(name, value, largest, unit, meaning) \
+  {#name, &Parameters::name, largest, unit, meaning},
+#include "parameters.inc"
+#undef P4_PARAMETER
 };
-#undef P4_ENTRY
+
+std::string Trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t\r");
+  return first == std::string::npos
+             ? std::string()
+             : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+}
+
+std::string Number(double value) {
+  char text[40];
+  snprintf(text, sizeof text, "%.10g", value);
+  return text;
+}
 
 }  // namespace
 
 void Parameters::Set(const std::string& assignment) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos) throw std::runtime_error("expected name=value: " + assignment);
-  const std::string name = assignment.substr(0, equals);
-  const std::string text = assignment.substr(equals + 1);
+  const std::string name = Trimmed(assignment.substr(0, equals));
+  const std::string text = Trimmed(assignment.substr(equals + 1));
   size_t used = 0;
   double value = 0;
   try {
@@ -46,12 +54,23 @@ void Parameters::Set(const std::string& assignment) {
     throw std::runtime_error("not a number: " + assignment);
   }
   for (const Entry& entry : kEntries) {
-    if (name == entry.name) {
-      this->*entry.member = value;
-      return;
+    if (name != entry.name) continue;
+    if (value < 0 || value > entry.largest) {
+      throw std::runtime_error(assignment + ": has to be 0 to " + Number(entry.largest));
     }
+    this->*entry.member = value;
+    return;
   }
   throw std::runtime_error("unknown parameter: " + name);
+}
+
+void Parameters::Read(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw std::runtime_error(path + ": cannot be read");
+  for (std::string line; std::getline(file, line);) {
+    const std::string assignment = Trimmed(line.substr(0, line.find('#')));
+    if (!assignment.empty()) Set(assignment);
+  }
 }
 
 std::vector<std::pair<std::string, double>> Parameters::All() const {
@@ -60,17 +79,20 @@ std::vector<std::pair<std::string, double>> Parameters::All() const {
   return all;
 }
 
-int Parameters::TransferCycles() const {
-  return static_cast<int>(std::lround(l2_line / psram_rate));
-}
-
-int Parameters::WriteBackCycles() const {
-  return l2_write_back < 0 ? TransferCycles() : static_cast<int>(std::lround(l2_write_back));
-}
-
 int Parameters::HoldCycles() const {
-  if (copy_hold >= 0) return static_cast<int>(std::lround(copy_hold));
+  if (psram_rate <= 0) return 0;
   return static_cast<int>(std::lround(l2_line / psram_rate * copy_rate / psram_rate));
+}
+
+std::string ParameterTableJson() {
+  const Parameters defaults;
+  std::string json;
+  for (const Entry& entry : kEntries) {
+    json += (json.empty() ? "[" : ",\n ") + std::string("{\"name\": \"") + entry.name +
+            "\", \"default\": " + Number(defaults.*entry.member) + ", \"unit\": \"" + entry.unit +
+            "\", \"meaning\": \"" + entry.meaning + "\"}";
+  }
+  return json + "]";
 }
 
 }  // namespace p4

@@ -112,6 +112,13 @@ int TimedRegister(const Field& field, int32_t value) {
   return field.kind == PieKind::kQ ? kVectorBase + value : value;
 }
 
+// Multiply-accumulates follow each other at a rate of their own; other readers wait longer.
+void SetMacTiming(int accumulator, int pipe, double use, double interval, Timing& timing) {
+  timing.Read(pipe);
+  timing.WriteLate(pipe, interval < 1 ? 0 : interval - 1);
+  timing.WriteLate(accumulator, use);
+}
+
 void SetTiming(const Instruction& instruction, uint32_t word, const Parameters& parameters,
                Timing& timing) {
   for (int i = 0; instruction.roles[i] != 0; ++i) {
@@ -124,20 +131,28 @@ void SetTiming(const Instruction& instruction, uint32_t word, const Parameters& 
   timing.latency = static_cast<uint8_t>(parameters.load_use);
   switch (instruction.latency) {
     case Latency::kQaccRead:
+    case Latency::kQaccMove:
       timing.Read(kQacc);
       break;
     case Latency::kXaccRead:
       timing.Read(kXacc);
       break;
     case Latency::kQaccLoad:
-      timing.Write(kQacc);
-      timing.latency = static_cast<uint8_t>(parameters.qacc_load_use);
+      timing.WriteLate(kQacc, parameters.qacc_load_use);
       break;
     case Latency::kXaccLoad:
-      timing.Write(kXacc);
-      timing.latency = static_cast<uint8_t>(parameters.qacc_load_use);
+      timing.WriteLate(kXacc, parameters.xacc_load_use);
       break;
-    default:
+    case Latency::kQaccMac:
+      SetMacTiming(kQacc, kQaccMac, parameters.qacc_mac_use, parameters.qacc_mac_interval, timing);
+      break;
+    case Latency::kXaccMac:
+      SetMacTiming(kXacc, kXaccMac, parameters.xacc_mac_use, parameters.xacc_mac_interval, timing);
+      break;
+    case Latency::kLoop:
+      timing.cycles = static_cast<uint8_t>(parameters.loop_setup);
+      break;
+    case Latency::kPlain:
       break;
   }
   timing.terminator = instruction.unit == Unit::kLoop;

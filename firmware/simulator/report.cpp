@@ -43,18 +43,16 @@ std::string Machine::StatisticsJson(const Stop& stop) const {
     if (core.id != 0) json += ", ";
     json += "{" + Count("pc", core.pc) + ", " + Count("cycles", core.cycles) + ", " +
             Count("instructions", core.instructions) + ", " + Count("stall_cycles", core.stalls) +
-            "}";
+            ", " + Count("contention_cycles", core.contention) + "}";
   }
-  json += "], \"memory\": {" + Count("l1_misses", l1.misses) + ", " +
-          Count("l1_dirty_evictions", l1.dirty_evictions) + ", " + Count("l2_misses", l2.misses) +
-          ", " + Count("l2_dirty_evictions", l2.dirty_evictions) + ", " +
-          Count("copies", copy.started) + ", " + Count("copied_bytes", copy.bytes) + ", " +
+  json += "], \"memory\": {" + Count("l1i_misses", l1i[0].misses + l1i[1].misses) + ", " +
+          Count("l1_misses", l1.misses) + ", " + Count("l1_dirty_evictions", l1.dirty_evictions) +
+          ", " + Count("l2_misses", l2.misses) + ", " +
+          Count("l2_dirty_evictions", l2.dirty_evictions) + ", " + Count("copies", copy.started) +
+          ", " + Count("copied_bytes", copy.bytes) + ", " +
           Count("copy_wait_cycles", copy.wait_cycles) + ", " +
           Count("misaligned_accesses", misaligned_accesses) + "}, \"code\": {" +
-          Count("executed_bytes", 64 * code_lines.size()) + ", " +
-          Count("first_run_from_flash_cycles",
-                static_cast<uint64_t>(parameters.flash_code_line) * code_lines.size()) +
-          "}, \"parameters\": {";
+          Count("executed_bytes", 64 * code_lines.size()) + "}, \"parameters\": {";
   bool first = true;
   for (const auto& [name, value] : parameters.All()) {
     json += (first ? "" : ", ") + Quote(name) + ": " + Number(value);

@@ -22,11 +22,23 @@ bool LoopBack(Core& core, uint32_t end) {
     if (core.loop_end[loop] == end && core.loop_count[loop] > 1) {
       if (!core.loop_checked[loop]) CheckLoop(core, &core.block->ops[core.block->count - 1], loop);
       --core.loop_count[loop];
+      core.cycles += core.machine->loop_back_cycles;
       core.pc = core.loop_start[loop];
       return true;
     }
   }
   return false;
+}
+
+// Trains a branch's 2-bit counter; whether it had predicted otherwise.
+bool Mispredicts(uint8_t& counter, bool taken) {
+  const bool wrong = (counter >= 2) != taken;
+  if (taken) {
+    if (counter < 3) ++counter;
+  } else if (counter > 0) {
+    --counter;
+  }
+  return wrong;
 }
 
 // Accounts for a block left at `op`; returns how many instructions have retired.
@@ -58,25 +70,32 @@ void Machine::RunCore(Core& core, uint64_t until) {
       cycles_before = core.cycles;
       stalls_before = core.stalls;
       core.block = block;
-      int fall = block->carry_fall, taken_carry = block->carry_taken;
+      int left = block->carry, late = block->carry_late;
+      if (core.memory_model &&
+          (block->first_line != core.fetched_line || block->last_line != core.fetched_line)) {
+        FetchLines(core, *block);
+      }
       if (core.carry != 0) {
         if (block->memo_carry != core.carry) UpdateMemo(*this, *block, core.carry);
         core.cycles += static_cast<uint32_t>(block->memo_extra);
-        fall = block->memo_fall;
-        taken_carry = block->memo_taken;
+        left = block->memo_left;
+        late = block->memo_late;
       }
       const Op* first = block->ops.data();
       first->handler(core, first);
       core.instructions += block->count;
       uint32_t way = core.taken;
-      if (way != 0) {
-        core.cycles += block->cycles + block->taken_cycles;
-        core.carry = taken_carry;
-      } else {
-        core.cycles += block->cycles;
-        core.carry = fall;
-        if (block->loop_end) way = LoopBack(core, block->last);
+      core.cycles += block->cycles;
+      core.carry = left;
+      if (block->predictor != nullptr) {
+        if (Mispredicts(*block->predictor, way != 0)) {
+          core.cycles += mispredicted_cycles;
+          core.carry = late;
+        } else if (way != 0) {
+          core.cycles += predicted_cycles;
+        }
       }
+      if (way == 0 && block->loop_end) way = LoopBack(core, block->last);
       if (profiling) charge(*block, block->count);
       if (core.cycles >= until) return;
       Block* next = block->next[way];
@@ -119,13 +138,16 @@ Stop Machine::Run() {
         stop.error = "no core can run: both wait or are parked";
         throw stop;
       }
-      const int chosen = !runs0 || (runs1 && cores[1].cycles < cores[0].cycles) ? 1 : 0;
+      // Whoever is behind; the one that waited for the port last where neither is.
+      const bool tie = cores[0].cycles == cores[1].cycles;
+      const bool behind1 = tie ? waited_last == 1 : cores[1].cycles < cores[0].cycles;
+      const int chosen = !runs0 || (runs1 && behind1) ? 1 : 0;
       Core& core = cores[chosen];
       Core& other = cores[1 - chosen];
       const bool both = runs0 && runs1;
-      contention_unit = both ? static_cast<uint32_t>(parameters.port_contention * 1000) : 0;
-      uint64_t until = both ? other.cycles + static_cast<uint64_t>(parameters.core_quantum)
-                            : core.cycles + kSlice;
+      SetFastWay(both);
+      const uint64_t ahead = sharing ? 1 : static_cast<uint64_t>(parameters.core_quantum);
+      uint64_t until = both ? other.cycles + ahead : core.cycles + kSlice;
       until = std::min(std::max(until, core.cycles + 1), options.max_cycles);
       if (core.cycles >= options.max_cycles) {
         Stop stop;

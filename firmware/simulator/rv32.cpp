@@ -245,14 +245,14 @@ bool DecodeBase(Core& core, uint32_t pc, uint32_t w, uint32_t length, const Para
       op.handler = Jal;
       op.imm = S(pc + JumpOffset(w));
       timing.terminator = true;
-      timing.cycles = static_cast<uint8_t>(1 + parameters.taken_branch);
+      timing.cycles = static_cast<uint8_t>(1 + parameters.jump);
       return true;
     case 0x67:
       if (function3 != 0) return false;
       op.handler = Jalr;
       timing.Read(op.rs1);
       timing.terminator = true;
-      timing.cycles = static_cast<uint8_t>(1 + parameters.taken_branch);
+      timing.cycles = static_cast<uint8_t>(1 + parameters.jump);
       return true;
     case 0x63:
       op.handler = kBranches[function3];

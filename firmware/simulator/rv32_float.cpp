@@ -356,7 +356,9 @@ bool DecodeFloat(Core& core, uint32_t w, const Parameters& parameters, Op& op, T
       op.handler = kFused[(opcode >> 2) & 3];
       op.rd = static_cast<uint8_t>((w >> 7) & 31);
       op.rs3 = static_cast<uint8_t>(w >> 27);
-      for (const int reg : {op.rs1, op.rs2, op.rs3}) timing.Read(kFloatBase + reg);
+      for (const int reg : {op.rs1, op.rs2}) timing.Read(kFloatBase + reg);
+      timing.addend = static_cast<uint8_t>(kFloatBase + op.rs3);
+      timing.addend_delay = static_cast<uint8_t>(parameters.fused_addend);
       timing.Write(kFloatBase + op.rd);
       timing.latency = static_cast<uint8_t>(parameters.float_latency);
       return true;

@@ -76,6 +76,19 @@ def flw(rd: str, rs1: str, imm: int = 0) -> int:
     return _i(0x07, 2, rd, rs1, imm)
 
 
+def fsw(rs2: str, rs1: str, imm: int = 0) -> int:
+    return _s(0x27, 2, rs2, rs1, imm)
+
+
+def fused(rd: str, rs1: str, rs2: str, rs3: str) -> int:
+    """fmadd.s: rs1 * rs2 + rs3."""
+    return _r(_register(rs3) << 2, 0, rd, rs1, rs2, 0x43)
+
+
+def andi(rd: str, rs1: str, imm: int) -> int:
+    return _i(0x13, 7, rd, rs1, imm)
+
+
 def float_op(function7: int, rd: str, rs1: str, rs2: str) -> int:
     """fadd.s 0x00, fmul.s 0x08, fdiv.s 0x0C; fcvt.w.s 0x60, fcvt.s.w 0x68, fmv.x.w 0x70 with rs2 = f0."""
     return _r(function7, 0, rd, rs1, rs2, 0x53)
@@ -137,9 +150,7 @@ def write_elf(path: Path, words: Iterable[int]) -> Path:
     """One loadable segment with the words at CODE, zeros behind it up to and including the data area."""
     code = b"".join(struct.pack("<I", word) for word in words)
     size = DATA + DATA_BYTES - CODE
-    header = struct.pack(
-        "<16sHHIIIIIHHHHHH", b"\x7fELF\x01\x01\x01", 2, 243, 1, CODE, 52, 0, 0, 52, 32, 1, 40, 0, 0
-    )
+    header = struct.pack("<16sHHIIIIIHHHHHH", b"\x7fELF\x01\x01\x01", 2, 243, 1, CODE, 52, 0, 0, 52, 32, 1, 40, 0, 0)
     segment = struct.pack("<IIIIIIII", 1, 84, CODE, CODE, len(code), size, 7, 4)
     path.write_bytes(header + segment + code)
     return path

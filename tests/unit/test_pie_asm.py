@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 
 import pytest
 
@@ -11,8 +13,10 @@ from espgen.codegen.pie.instruction import Instruction, Label
 from espgen.codegen.pie.loop_rules import check_text
 from espgen.codegen.pie.registers import A0, A1, A2, A3, A6, S8, T3, F, Pool, Q
 from espgen.errors import EspgenError
+from espgen.target import core_costs
 from espgen.target.espv import Levels
 from espgen.target.isa import instruction_table
+from espgen.verify.simulator import build_simulator
 
 
 @pytest.mark.parametrize(
@@ -69,6 +73,31 @@ def _function(**options):
     return Function("kernel", "a kernel", **options)
 
 
+RETURN = 1 + core_costs.JUMP
+
+
+def test_costs_are_the_simulators():
+    rows = subprocess.run([build_simulator(), "--parameters"], capture_output=True, check=True).stdout
+    assert core_costs.PARAMETERS.items() <= json.loads(rows).items()
+
+
+def test_accumulators_are_waited_for():
+    f = _function()
+    with f.loop(100, T3):
+        f("esp.vmulas.s8.qacc", Q(0), Q(1))
+        f("esp.srcmb.s8.qacc", Q(2), A1, 1)
+        f("addi", A1, A1, 1)
+        f("addi", A2, A2, 1)
+    assert f.cycles() == 1 + 100 * (4 + 2) + RETURN
+    f = _function()
+    with f.loop(100, T3):
+        f("esp.vmulas.s8.xacc", Q(0), Q(1))
+        f("esp.vmulas.s8.xacc", Q(0), Q(1))
+        f("esp.srs.s.xacc", A1, A2)
+        f("addi", A2, A2, 1)
+    assert f.cycles() == 1 + 100 * (5 + 3 + 2) + RETURN
+
+
 def test_cycles_of_the_conformance_loops():
     f = _function()
     with f.loop(100, T3):
@@ -76,14 +105,14 @@ def test_cycles_of_the_conformance_loops():
             weight = Q(1 + lane % 2)
             f("esp.vsmulas.s8.qacc.ld.incp", weight, A0, weight, Q(0), lane)
         f("addi", A1, A1, 1)
-    assert f.cycles() == 1 + 100 * 17 + 3
+    assert f.cycles() == 1 + 100 * 17 + RETURN
     f = _function()
     with f.loop(100, T3):
         f("esp.vld.128.ip", Q(0), A0, 16)
         f("esp.vadd.s8", Q(1), Q(1), Q(0))
         f("addi", A1, A1, 1)
         f("addi", A2, A2, 1)
-    assert f.cycles() == 1 + 100 * 5 + 3
+    assert f.cycles() == 1 + 100 * 5 + RETURN
     f = _function()
     with f.loop(100, T3):
         for part in ("l.l", "l.h", "h.l", "h.h"):
@@ -91,12 +120,12 @@ def test_cycles_of_the_conformance_loops():
         f("esp.srcmb.s8.qacc", Q(0), A1, 1)
         f("esp.vst.128.ip", Q(0), A2, 0)
         f("addi", A3, A3, 1)
-    assert f.cycles() == 1 + 100 * 8 + 3
+    assert f.cycles() == 1 + 100 * 8 + RETURN
     f = _function()
     with f.repeat("rows", A1):
         f("lw", A2, 0, A0)
         f("add", A2, A2, A2)
-    assert f.cycles(rows=10) == 10 * (3 + 1 + 1) + 9 * 2 + 3
+    assert f.cycles(rows=10) == 10 * (3 + 1 + 1) + 3 * 4 + RETURN
 
 
 def test_branch_form_counts_the_same_rounds():
@@ -177,7 +206,7 @@ def test_an_integer_instruction_that_the_body_needs_goes_last():
         f("esp.vst.128.ip", Q(2), A2, 16)
     assert _loop_body(f)[-1] == "addi a1, a1, 4"
     assert len([line for line in _loop_body(f) if line]) == 4
-    assert f.cycles() == 1 + 3 * 5 + 3  # the load is used at once now: as dear as a nop, and shorter
+    assert f.cycles() == 1 + 3 * 5 + RETURN  # the load is used at once now: as dear as a nop, and shorter
 
 
 def test_nothing_moves_past_what_depends_on_it():

@@ -1,8 +1,8 @@
 """An assembly function under construction: a tree of instructions and loops, its text and its cycles.
 
 Checks what the assembler cannot: registers PIE can reach and immediates (instruction.py), hardware-loop rules
-(loop_rules.py), saved registers. Cycles follow the core model: one per instruction, one for a value used right after its
-load, two for a taken branch, none for a hardware loop's back edge.
+(loop_rules.py), saved registers. Cycles follow the core model (espgen/target/core_costs.py): one per instruction, waits for
+loaded values and accumulators, jumps and branches that nothing foretold, none for a hardware loop's back edge.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from espgen.codegen.pie.instruction import Instruction, Label, Operand, check_po
 from espgen.codegen.pie.loop_rules import check_body, check_branches, check_text, end_legally, rounds_together
 from espgen.codegen.pie.registers import RA, SP, X
 from espgen.errors import EspgenError
+from espgen.target import core_costs
 from espgen.target.espv import Levels
 from espgen.target.pie_macros import SWITCH_FILE_NAME
 
@@ -23,7 +24,6 @@ ROUND_HALF_EVEN = 6 << 4
 MISALIGNED_LOADS = 1 << 1
 MISALIGNED_STORES = 1 << 0
 
-TAKEN_BRANCH_CYCLES = 2
 _SETUPI_REACH, _SETUPI_COUNT, _SETUP_REACH = 1022, 4095, 8190
 _BRANCH_REACH = 4000
 
@@ -276,8 +276,9 @@ class Function:
 
     def cycles(self, **trips: int) -> float:
         """Cycles of one call, `trips` naming every loop count not known at compile time (`rows=4`)."""
-        cycles, _ = _count(self._complete(), _Ready(), trips)
-        return cycles + TAKEN_BRANCH_CYCLES
+        items = self._complete()
+        cycles, _ = _count(items, _Ready(), trips)
+        return cycles + _training(items, trips) + core_costs.JUMP
 
     def instructions(self) -> tuple[Instruction, ...]:
         """Every instruction, loops not unrolled, in order of the text."""
@@ -313,10 +314,9 @@ def _line(instruction: Instruction, indent: str) -> str:
 
 @dataclass(frozen=True)
 class _Ready:
-    """What the instruction before has loaded."""
+    """What has to be waited for: cycles until a register, an accumulator or the unit that adds to it is ready."""
 
-    registers: frozenset[Operand] = frozenset()
-    qacc: bool = False
+    left: Mapping[Operand | str, float] = field(default_factory=dict)
 
 
 def _count(items: list[Item], state: _Ready, trips: Mapping[str, int]) -> tuple[float, _Ready]:
@@ -331,16 +331,37 @@ def _count(items: list[Item], state: _Ready, trips: Mapping[str, int]) -> tuple[
         elif isinstance(item, Detour):
             branch, state = _step(item.branch, state)
             inside, _ = _count(item.body, state, trips)
-            total += branch + item.share * inside + (1 - item.share) * TAKEN_BRANCH_CYCLES
+            # A counter follows the more frequent way.
+            total += branch + item.share * inside + min(item.share, 1 - item.share) * core_costs.MISPREDICTED_BRANCH
     return total, state
 
 
 def _step(instruction: Instruction, state: _Ready) -> tuple[float, _Ready]:
-    stall = bool(instruction.reads & state.registers) or (state.qacc and instruction.takes_qacc)
-    cycles = 1 + instruction.extra_cycles + (1 if stall else 0)
+    awaited, leaves = instruction.awaits, instruction.leaves
+    wait = max((state.left[name] for name in awaited if name in state.left), default=0.0)
+    cycles = wait + 1 + instruction.extra_cycles
     if instruction.mnemonic == "j":
-        cycles += TAKEN_BRANCH_CYCLES
-    return cycles, _Ready(instruction.loads, instruction.loads_qacc)
+        cycles += core_costs.JUMP
+    left = {name: rest - cycles for name, rest in state.left.items() if rest > cycles}
+    return cycles, _Ready({**left, **{name: float(rest) for name, rest in leaves.items() if rest > 0}})
+
+
+def _training(items: list[Item], trips: Mapping[str, int]) -> float:
+    """What branches cost until their counters have seen them taken twice."""
+    total = 0.0
+    for item in items:
+        if isinstance(item, Loop):
+            total += _training(item.body, trips)
+            if not item.hardware and not _is_far(item) and _trips(item, trips) > 2:
+                total += 2 * core_costs.MISPREDICTED_BRANCH
+        elif isinstance(item, Detour):
+            total += _training(item.body, trips)
+            total += 2 * core_costs.MISPREDICTED_BRANCH if item.share < 0.5 else 0.0
+    return total
+
+
+def _trips(loop: Loop, trips: Mapping[str, int]) -> int:
+    return trips[loop.trips] if isinstance(loop.trips, str) else loop.trips
 
 
 def _copy(item: Item) -> Item:
@@ -356,21 +377,21 @@ def _round_cycles(body: Sequence[Instruction]) -> float:
 
 
 def _count_loop(loop: Loop, state: _Ready, trips: Mapping[str, int]) -> tuple[float, _Ready]:
-    count = trips[loop.trips] if isinstance(loop.trips, str) else loop.trips
+    count = _trips(loop, trips)
     before, state = _count(list(_setup(loop)), state, trips)
     around: list[Item] = [*loop.body, *_tail(loop)]
     first, state = _count(around, state, trips)
     steady, state = _count(around, state, trips)
-    branch = 0 if loop.hardware or _is_far(loop) else TAKEN_BRANCH_CYCLES
-    total = before + first + (count - 1) * (steady + branch)
+    total = before + first + (count - 1) * steady
     if _is_far(loop):
-        total -= 3 - TAKEN_BRANCH_CYCLES  # the last round leaves by the taken beqz and skips the jump
+        # The last round leaves by the beqz, which nothing foretold, and skips the jump.
+        total += core_costs.MISPREDICTED_BRANCH - 1 - core_costs.JUMP
+    elif not loop.hardware and count > 1:
+        total += core_costs.MISPREDICTED_BRANCH
     return total, state
 
 
-def assembly_file(
-    functions: list[str], levels: Levels = Levels.BOTH, banner: str = "PIE kernels made by espgen"
-) -> str:
+def assembly_file(functions: list[str], levels: Levels = Levels.BOTH, banner: str = "PIE kernels made by espgen") -> str:
     """A complete `.S` file (needs the C preprocessor) holding the functions' texts, written for these levels.
 
     Raises EspgenError where a hardware loop breaks a rule.

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from espgen.codegen.pie.registers import F, Q, X
 from espgen.errors import EspgenError
+from espgen.target import core_costs
 from espgen.target.espv import Level, Levels
 from espgen.target.isa import PORTABLE_FORMS, changed_meanings, instruction_table
 from espgen.target.isa import Instruction as TableEntry
@@ -60,6 +61,21 @@ _BRANCHES = (*(name for name, form in SCALAR.items() if form.endswith("l")), "re
 _IMMEDIATE_RANGES = {"i": (-2048, 2047), "h": (0, 31), "U": (0, 2**20 - 1)}
 
 
+# By latency class of the instruction's record.
+_AWAITS: Mapping[str, frozenset[Operand | str]] = {
+    "qacc_read": frozenset({"qacc"}),
+    "qacc_move": frozenset({"qacc"}),
+    "xacc_read": frozenset({"xacc"}),
+    "xacc_mac": frozenset({"xacc unit"}),
+}
+_LEAVES: Mapping[str, Mapping[Operand | str, int]] = {
+    "qacc_mac": {"qacc": core_costs.QACC_MAC_USE},
+    "xacc_mac": {"xacc": core_costs.XACC_MAC_USE, "xacc unit": core_costs.XACC_MAC_INTERVAL - 1},
+    "qacc_load": {"qacc": core_costs.QACC_LOAD_USE},
+    "xacc_load": {"xacc": core_costs.XACC_LOAD_USE},
+}
+
+
 @dataclass(frozen=True)
 class Instruction:
     """A mnemonic with operands, checked when made.
@@ -103,14 +119,17 @@ class Instruction:
         return _effects(self.mnemonic, self.operands)[2]
 
     @property
-    def loads_qacc(self) -> bool:
-        """Whether the next reader of QACC other than a multiply-accumulate waits (one cycle)."""
-        return self._latency == "qacc_load"
+    def awaits(self) -> frozenset[Operand | str]:
+        """Registers, accumulators and units that have to be ready."""
+        return self.reads | _AWAITS.get(self._latency, frozenset())
 
     @property
-    def takes_qacc(self) -> bool:
-        """Whether it reads QACC and is no multiply-accumulate."""
-        return self._latency == "qacc_read"
+    def leaves(self) -> Mapping[Operand | str, int]:
+        """How many cycles the next reader of what it changes has to wait, where it has to."""
+        waits: dict[Operand | str, int] = {**dict.fromkeys(self.loads, core_costs.LOAD_USE)}
+        if self.mnemonic.startswith("mul"):
+            waits.update(dict.fromkeys(self.writes, core_costs.MUL_LATENCY))
+        return {**waits, **_LEAVES.get(self._latency, {})}
 
     @property
     def may_end_loop(self) -> bool:
@@ -230,11 +249,7 @@ def _check_pie(instruction: Instruction) -> None:
         elif field.kind == "pcrel":
             if not isinstance(operand, Label):
                 raise _fail(instruction, f"{field.field}: {operand} is no label")
-        elif (
-            not isinstance(operand, int)
-            or not field.minimum <= operand <= field.maximum
-            or operand % field.step
-        ):
+        elif not isinstance(operand, int) or not field.minimum <= operand <= field.maximum or operand % field.step:
             expected = f"{field.minimum}..{field.maximum} step {field.step}"
             raise _fail(instruction, f"{field.field}: immediate {operand} is not in {expected}")
         elif field.lanes and operand not in field.names_a_lane:
