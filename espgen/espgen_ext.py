@@ -1,26 +1,33 @@
 """`idf.py espgen-verify` and `idf.py espgen-profile`: the command line's verbs inside an ESP-IDF project.
 
-ESP-IDF 6 finds `action_extensions` through the entry point group `idf_extension` of an espgen installed beside idf.py;
-older ones through the idf_ext.py of the example project. See "Extending idf.py" in ESP-IDF's programming guide.
+This file stands alone (Python 3.9, nothing but the `espgen` command), because it runs in ESP-IDF's Python: projects hold a
+copy of it as idf_ext.py, and ESP-IDF 6 finds it through the entry point group `idf_extension` of an espgen installed there.
 """
 
-from __future__ import annotations
-
+import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-from espgen.errors import EspgenError
+from typing import Any, Dict, List, Optional  # noqa: UP035
 
 MANIFEST = "espgen_component.json"
-PLACES = (f"components/*/{MANIFEST}", f"*/{MANIFEST}", f"../*/{MANIFEST}")
+PLACES = ("components/*/" + MANIFEST, "*/" + MANIFEST, "../*/" + MANIFEST)
 """Where a project's components may lie, nearest first."""
 
+BAD_INPUT, ENVIRONMENT = 2, 3
 
-def action_extensions(base_actions: Mapping[str, Any], project_path: str) -> dict[str, Any]:
+
+class Refused(Exception):
+    """What is wrong, what to do about it, and the exit code."""
+
+    def __init__(self, message: str, remedy: str, code: int) -> None:
+        super().__init__("error: " + message + "\nremedy: " + remedy)
+        self.code = code
+
+
+def action_extensions(base_actions: Dict[str, Any], project_path: str) -> Dict[str, Any]:  # noqa: UP006
     """The commands in the form idf.py wants them (interface version 1); none where they are registered already."""
     if "espgen-verify" in base_actions.get("actions", {}):
         return {"version": "1"}
@@ -29,17 +36,16 @@ def action_extensions(base_actions: Mapping[str, Any], project_path: str) -> dic
         {"names": ["--simulator"], "is_flag": True, "help": "Run in the simulator instead of on the board."},
     ]
     data = {"names": ["--data"], "help": "F.npz with arrays named after the inputs, and labels y."}
-    inputs = {"names": ["--input"], "multiple": True, "help": "NAME=ARRAY[:NHWC|:NCHW][:real|:codes], as espgen verify has it."}
     limit = {"names": ["--limit"], "type": int, "help": "Use the first N samples only."}
 
     def run(subcommand_name: str, ctx: Any, global_args: Any, **arguments: Any) -> None:
-        verb = subcommand_name.removeprefix("espgen-")
-        port = None if arguments.get("simulator") else _port(global_args)
+        project = Path(project_path)
         try:
-            command = command_line(verb, Path(project_path), port, arguments)
-        except EspgenError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(error.exit_code)
+            port = None if arguments.get("simulator") else board_port(global_args, project)
+            command = command_line(subcommand_name[len("espgen-") :], project, port, arguments)
+        except Refused as problem:
+            print(problem, file=sys.stderr)
+            sys.exit(problem.code)
         code = subprocess.run(command, check=False).returncode
         if code:
             sys.exit(code)
@@ -50,47 +56,72 @@ def action_extensions(base_actions: Mapping[str, Any], project_path: str) -> dic
             "espgen-verify": {
                 "callback": run,
                 "short_help": "Prove that the board computes what the network says.",
-                "help": "Compare every layer on the flashed board (--port) or in the simulator with the reference.",
-                "options": [*options, data, inputs, limit],
+                "help": "Compare every layer on the flashed board (-p, or the port idf.py finds) with the reference.",
+                "options": [*options, data, limit],
             },
             "espgen-profile": {
                 "callback": run,
                 "short_help": "Show cycles per layer.",
-                "help": "Measure every layer on the flashed board (--port) or in the simulator.",
+                "help": "Measure every layer on the flashed board (-p, or the port idf.py finds).",
                 "options": options,
             },
         },
     }
 
 
-def command_line(verb: str, project: Path, port: str | None, arguments: Mapping[str, Any]) -> list[str]:
-    """The espgen command for an idf.py command; raises EspgenError where the component is not clear."""
+def command_line(verb: str, project: Path, port: Optional[str], arguments: Dict[str, Any]) -> List[str]:  # noqa: UP006, UP045
+    """The espgen command for an idf.py command; raises Refused where the component or espgen is not there."""
     component = Path(arguments["component"]) if arguments.get("component") else _only_component(project)
-    command = [sys.executable, "-m", "espgen", verb, str(component)]
+    program = shutil.which("espgen")
+    if program is None:
+        raise Refused("the command espgen is not on the path", "pip install espgen, in any Python 3.11 or newer", ENVIRONMENT)
+    command = [program, verb, str(component)]
     for option in ("data", "limit"):
         if arguments.get(option) is not None:
-            command += [f"--{option}", str(arguments[option])]
-    for entry in arguments.get("input") or ():
-        command += ["--input", entry]
+            command += ["--" + option, str(arguments[option])]
     return command + (["--port", port] if port else [])
 
 
-def _port(global_args: Any) -> str | None:
-    """idf.py's --port, or what its environment names; the simulator runs where there is none."""
-    return getattr(global_args, "port", None) or os.environ.get("ESPPORT")
+def board_port(global_args: Any, project: Path) -> str:
+    """The port of -p or $ESPPORT, else the one that idf.py finds, as DEV@BAUD with the project's console rate.
+
+    Raises Refused where there is none: never the simulator in silence.
+    """
+    port = getattr(global_args, "port", None) or os.environ.get("ESPPORT") or _found_port()
+    if not port:
+        raise Refused("no board's port was found", "name it: idf.py -p PORT .., or run with --simulator", ENVIRONMENT)
+    baud = _console_baud(Path(getattr(global_args, "build_dir", None) or project / "build"))
+    return port if baud is None or "@" in port else "{}@{}".format(port, baud)  # noqa: UP032
+
+
+def _found_port() -> Optional[str]:  # noqa: UP045
+    try:
+        from idf_py_actions.tools import get_default_serial_port  # type: ignore[import-not-found, unused-ignore]
+
+        return str(get_default_serial_port())
+    except (ImportError, Exception) as problem:
+        print("no port by idf.py: {}".format(problem), file=sys.stderr)  # noqa: UP032
+        return None
+
+
+def _console_baud(build: Path) -> Optional[int]:  # noqa: UP045
+    try:
+        return int(json.loads((build / "project_description.json").read_text())["monitor_baud"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not built yet: espgen's own default
 
 
 def _only_component(project: Path) -> Path:
     found = sorted({manifest.parent.resolve() for manifest in _manifests(project)})
     if len(found) == 1:
         return found[0]
-    what = "no compiled model" if not found else f"{len(found)} compiled models"
-    raise EspgenError(f"the project has {what}", place=str(project), hint="name the folder with --component")
+    what = "no compiled model" if not found else "{} compiled models".format(len(found))  # noqa: UP032
+    raise Refused("{} has {}".format(project, what), "name the folder with --component", BAD_INPUT)  # noqa: UP032
 
 
-def _manifests(project: Path) -> Iterator[Path]:
+def _manifests(project: Path) -> List[Path]:  # noqa: UP006
     for pattern in PLACES:
         matches = sorted(project.glob(pattern))
-        yield from matches
         if matches:
-            return
+            return matches
+    return []

@@ -56,6 +56,8 @@ def inspect(model: Path, shapes: dict[str, Extents], as_json: bool, debug: bool)
 @click.option("--psram", callback=parse_bytes, metavar="BYTES", help="PSRAM that activations may use; 0 forbids it.  [32M]")
 @click.option("--kernels", type=click.Choice(["auto", "portable"]),
               help="The cheapest kernel of each layer (auto, the default), or portable C++ only.")  # fmt: skip
+@click.option("--license", "license_", metavar="SPDX", help="License of the component, for a registry.")
+@click.option("--url", metavar="URL", help="Where the component is from, for a registry.")
 @click.option("--hardware-loops/--no-hardware-loops", default=None,
               help="esp.lp.* in kernels (the default), or branches for early silicon.")  # fmt: skip
 @click.option("--schedule", type=click.Choice(["auto", "bands", "layers"]),
@@ -73,6 +75,8 @@ def compile_(
     l2: str | None,
     psram: int | None,
     kernels: str | None,
+    license_: str | None,
+    url: str | None,
     hardware_loops: bool | None,
     schedule: str | None,
     shapes: dict[str, Extents],
@@ -90,6 +94,8 @@ def compile_(
         "l2_kb": None if l2 is None else int(l2),
         "psram_bytes": psram,
         "kernels": kernels,
+        "license": license_,
+        "url": url,
         "hardware_loops": hardware_loops,
         "schedule": schedule,
     }

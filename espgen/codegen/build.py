@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ class Options:
     hardware_loops  `esp.lp.*` in assembly; False: counted branches, for early silicon
     schedule        "auto": layers in bands of rows where that is cheaper; "bands": wherever it can be, which takes the least
                     memory; "layers": one layer after the other
+    license, url    SPDX expression and address for the component's manifest: a registry wants both, only the owner knows them
     """
 
     chip: Chip = DEFAULT
@@ -57,6 +59,15 @@ class Options:
     kernels: str = "auto"
     hardware_loops: bool = True
     schedule: str = "auto"
+    license: str = ""
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises EspgenError for texts that a component's manifest cannot hold."""
+        if not re.fullmatch(r"[A-Za-z0-9.+() -]*", self.license):
+            raise EspgenError(f"{self.license!r} is no SPDX license expression", place="--license", hint="such as Apache-2.0")
+        if not re.fullmatch(r"(https?://[^\s\"\\\\]+)?", self.url):
+            raise EspgenError(f"{self.url!r} is no address", place="--url", hint="such as https://example.com/model")
 
     @property
     def vector_kernels(self) -> bool:
@@ -150,5 +161,6 @@ def generate(
     """Write the component for an integer graph; returns its folder. `progress` as for plan_graph."""
     planned = plan_graph(graph, options, progress)
     component = build_component(planned, name, options.chip)
+    component = replace(component, view=replace(component.view, license=options.license, url=options.url))
     made_for = {"chip": options.chip.to_json(), "l2_kb": options.l2_kb, "reserve": options.reserve_bytes}
     return write_component(component, planned, output, {**made_for, **extra}, options.levels)

@@ -246,6 +246,8 @@ def build_component(planned: Planned, model_name: str, chip: Chip = DEFAULT) -> 
         chip=chip.label(),
         targets=("esp32p4",) if chip.has_vectors else (),
         idf=chip.idf,
+        license="",
+        url="",
     )
     assembly = tuple(sorted({function for plan in planned.nodes for function in plan.assembly}))
     return Component(view, layers, host, assembly)

@@ -13,8 +13,11 @@ from espgen.codegen.project import MANIFEST
 from espgen.codegen.render import render
 from espgen.errors import EspgenError
 from espgen.resources import firmware_dir
+from espgen.target.chips import CHIPS, DEFAULT, L2_KB, Chip
 
 AGENT = Path("components/espgen_agent")
+EXTENSION = Path(__file__).parents[1] / "espgen_ext.py"
+"""The commands of idf.py: a file that stands alone, copied into every project."""
 
 OWN = {
     "CMakeLists.txt": "CMakeLists.txt.j2",
@@ -22,12 +25,12 @@ OWN = {
     "main/main.cpp": "main.cpp.j2",
     "partitions.csv": "partitions.csv.j2",
     "sdkconfig.defaults": "sdkconfig.defaults.j2",
-    "idf_ext.py": "idf_ext.py.j2",
 }
 """Files the user may change: written once, never replaced."""
 
-FLASH_MEGABYTES = (16, 32, 64, 128)
+FLASH_MEGABYTES = (4, 8, 16, 32, 64, 128)
 """Sizes of flash chips; boards with an ESP32-P4 have 16 MB or more."""
+LEAST_ON_P4 = 16
 
 PROGRAM_BYTES = 2 << 20
 """Room for the application besides the model's weights."""
@@ -43,6 +46,15 @@ class ExampleView:
     has_extra_directory: bool
     app_megabytes: int
     flash_megabytes: int
+    target: str
+    chip: str
+    settings: tuple[str, ...]
+    l2_kb: int
+    l2_line: int
+    has_psram_arena: bool
+    has_large_constants: bool
+    uses_psram: bool
+    profiles: tuple[str, ...]
 
 
 def write_example_project(component: Path, project: Path) -> Path:
@@ -58,8 +70,26 @@ def write_example_project(component: Path, project: Path) -> Path:
         target = project / path
         if not target.exists():
             _write(target, render(f"project/example/{template}", view))
+    extension = project / "idf_ext.py"
+    if not extension.exists():
+        _write(extension, EXTENSION.read_text())
+    for chip in _alternatives(component):
+        profile = project / f"sdkconfig.{chip.name}"
+        if not profile.exists():
+            _write(profile, "".join(f"{name}={value}\n" for name, value in chip.kconfig.items()))
     _write_agent(project / AGENT, view)
     return project
+
+
+def _made_for(component: Path) -> Chip:
+    manifest = json.loads((component / MANIFEST).read_text())
+    return CHIPS.get(manifest.get("chip", {}).get("name", ""), DEFAULT)
+
+
+def _alternatives(component: Path) -> tuple[Chip, ...]:
+    """The chips among which a project for several has to choose: one image runs on one of them."""
+    chip = _made_for(component)
+    return tuple(CHIPS[name] for name in chip.runs_on) if len(chip.espv) > 1 else ()
 
 
 def check_example_project(component: Path, project: Path) -> None:
@@ -86,10 +116,13 @@ def _view(component: Path, project: Path) -> ExampleView:
     manifest = json.loads((component / MANIFEST).read_text())
     inside = component.parent == project / "components"
     megabytes = -(-(int(manifest["memory"]["weights"]) + PROGRAM_BYTES) // (1 << 20))
-    flash = next((size for size in FLASH_MEGABYTES if size > megabytes), 0)
+    least = LEAST_ON_P4 if _made_for(component).has_vectors else 0
+    flash = next((size for size in FLASH_MEGABYTES if size > megabytes and size >= least), 0)
     if not flash:
         raise EspgenError(f"an application of {megabytes} MB fits no flash", place=str(component), hint="use a smaller model")
     relative = Path(os.path.relpath(component, project)).as_posix()
+    chip, memory, l2_kb = _made_for(component), manifest["memory"], int(manifest.get("l2_kb", L2_KB))
+    psram_arena, large = int(memory.get("psram", 0)) > 0, int(memory["weights"]) > l2_kb * 1024
     return ExampleView(
         model=str(manifest["identifier"]),
         component=component.name,
@@ -97,6 +130,15 @@ def _view(component: Path, project: Path) -> ExampleView:
         has_extra_directory=not inside,
         app_megabytes=megabytes,
         flash_megabytes=flash,
+        target="esp32p4" if chip.has_vectors else "",
+        chip=chip.label(),
+        settings=tuple(f"{name}={value}" for name, value in chip.kconfig.items()),
+        l2_kb=l2_kb,
+        l2_line=chip.caches.l2_line,
+        has_psram_arena=psram_arena,
+        has_large_constants=large and chip.has_vectors,
+        uses_psram=psram_arena or (large and chip.has_vectors),
+        profiles=tuple(f"sdkconfig.{one.name}" for one in _alternatives(component)),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ BUILT_FOLDERS = ("include", "src")
 """Where a file that espgen did not write would change what is built."""
 
 _CHUNK = 1 << 20
+_HOST_ONLY = re.compile(r"src/[^/]*_host\.[A-Za-z]+")
+"""What the manifest for registries excludes (templates/project/idf_component.yml.j2): all of it is there, or nothing."""
 
 
 def sealed(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -40,8 +43,11 @@ def check_seal(manifest: Mapping[str, Any], folder: Path, place: Path) -> None:
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
         raise EspgenError("the component's manifest names no files", place=str(place), hint=REMEDY)
+    left_out = _HOST_ONLY.fullmatch
+    without = not any((folder / name).exists() for name in files if left_out(name))  # an archive from a registry
     for name, entry in sorted(files.items()):
-        _check_file(folder, name, entry)
+        if not (without and left_out(name)):
+            _check_file(folder, name, entry)
     for path in sorted(path for part in BUILT_FOLDERS for path in _all_below(folder / part)):
         if path.relative_to(folder).as_posix() not in files:
             hint = f"move it out of the component, or {REMEDY}"

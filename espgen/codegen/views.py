@@ -179,3 +179,5 @@ class ComponentView:
     chip: str
     targets: tuple[str, ...]
     idf: str
+    license: str
+    url: str

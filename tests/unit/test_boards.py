@@ -40,7 +40,7 @@ HOST = [
     FIRMWARE / "boards" / "host" / "board.cpp",
 ]
 ESP32P4 = sorted((FIRMWARE / "boards" / "esp32p4").glob("*.cpp"))
-CONSOLES = {"uart": (), "usb": ("-DSTUB_CONSOLE_USB",)}
+CONSOLES = {"uart": (), "usb": ("-DSTUB_CONSOLE_USB",), "none": ("-DSTUB_CONSOLE_NONE",)}
 
 
 def compile_all(compiler: Compiler, sources: list[Path], flags: tuple[str, ...], folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -12,10 +13,14 @@ from typing import Any
 import pytest
 
 from espgen.cli import cli
-from espgen.errors import EspgenError
-from espgen.espgen_ext import MANIFEST, action_extensions, command_line
+from espgen.espgen_ext import MANIFEST, Refused, action_extensions, board_port, command_line
 
-START = [sys.executable, "-m", "espgen"]
+START = ["/bin/espgen"]
+
+
+@pytest.fixture(autouse=True)
+def program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espgen.espgen_ext.shutil.which", lambda name: f"/bin/{name}")
 
 
 def component(folder: Path) -> Path:
@@ -62,18 +67,18 @@ def test_the_component_is_found_beside_the_project_or_named(tmp_path: Path) -> N
     project = tmp_path / "application"
     project.mkdir()
     beside = component(tmp_path / "model")
-    assert command_line("profile", project, None, {})[4] == str(beside)
-    assert command_line("profile", project, None, {"component": "elsewhere"})[4] == "elsewhere"
+    assert command_line("profile", project, None, {})[2] == str(beside)
+    assert command_line("profile", project, None, {"component": "elsewhere"})[2] == "elsewhere"
 
 
 def test_no_component_and_several_are_refused(tmp_path: Path) -> None:
     project = tmp_path / "deep" / "application"
     project.mkdir(parents=True)
-    with pytest.raises(EspgenError, match="no compiled model"):
+    with pytest.raises(Refused, match="no compiled model"):
         command_line("verify", project, None, {})
     component(project / "components" / "a")
     component(project / "components" / "b")
-    with pytest.raises(EspgenError, match="2 compiled models"):
+    with pytest.raises(Refused, match="2 compiled models"):
         command_line("verify", project, None, {})
 
 
@@ -101,6 +106,50 @@ def test_a_project_without_a_model_exits_2(tmp_path: Path, capsys: pytest.Captur
     project = tmp_path / "deep" / "application"
     project.mkdir(parents=True)
     with pytest.raises(SystemExit) as stopped:
-        callback(project, "espgen-profile")("espgen-profile", None, SimpleNamespace(port=None))
+        callback(project, "espgen-profile")("espgen-profile", None, SimpleNamespace(port="/dev/x"))
     assert stopped.value.code == 2
     assert "remedy: name the folder with --component" in capsys.readouterr().err
+
+
+def test_the_file_stands_alone_in_a_python_of_esp_idf(tmp_path: Path) -> None:
+    """idf.py runs it in its own environment: Python 3.9 and nothing of espgen but the command."""
+    source = Path(sys.modules[action_extensions.__module__].__file__ or "").read_text()
+    tree = ast.parse(source, feature_version=(3, 9))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imported if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in imported if isinstance(node, ast.ImportFrom)}
+    assert names == {"json", "os", "shutil", "subprocess", "sys", "pathlib", "typing", "idf_py_actions.tools"}
+    (tmp_path / "idf_ext.py").write_text(source)
+    code = "import idf_ext; print(sorted(idf_ext.action_extensions({}, '.')['actions']))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
+                          cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout.strip() == "['espgen-profile', 'espgen-verify']"
+
+
+def test_the_port_is_the_named_one_or_what_idf_py_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ESPPORT", raising=False)
+    assert board_port(SimpleNamespace(port="/dev/ttyUSB1"), tmp_path) == "/dev/ttyUSB1"
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "project_description.json").write_text('{"monitor_baud": "921600"}')
+    assert board_port(SimpleNamespace(port="/dev/ttyUSB1"), tmp_path) == "/dev/ttyUSB1@921600"
+    assert board_port(SimpleNamespace(port="/dev/ttyUSB1@9600"), tmp_path) == "/dev/ttyUSB1@9600"
+    tools = SimpleNamespace(get_default_serial_port=lambda: "/dev/ttyACM7")
+    monkeypatch.setitem(sys.modules, "idf_py_actions", SimpleNamespace(tools=tools))
+    monkeypatch.setitem(sys.modules, "idf_py_actions.tools", tools)
+    assert board_port(SimpleNamespace(port=None), tmp_path) == "/dev/ttyACM7@921600"
+
+
+def test_no_port_is_no_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    component(tmp_path / "components" / "digits")
+    monkeypatch.delenv("ESPPORT", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        callback(tmp_path, "espgen-verify")("espgen-verify", None, SimpleNamespace(port=None))
+    assert stopped.value.code == 3
+    assert "or run with --simulator" in capsys.readouterr().err
+
+
+def test_a_missing_espgen_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    component(tmp_path / "components" / "digits")
+    monkeypatch.setattr("espgen.espgen_ext.shutil.which", lambda name: None)
+    with pytest.raises(Refused, match="pip install espgen"):
+        command_line("verify", tmp_path, None, {})

@@ -1,4 +1,4 @@
-// The verification agent on an ESP32-P4 with ESP-IDF (5.5.3 or newer).
+// The verification agent on an ESP32-P4 with ESP-IDF 5.3 or newer (chips of revision 3: 5.5.3).
 #ifndef ESPGEN_BOARDS_ESP32P4_BOARD_H_
 #define ESPGEN_BOARDS_ESP32P4_BOARD_H_
 

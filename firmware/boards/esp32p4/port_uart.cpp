@@ -11,7 +11,8 @@ namespace espgen {
 namespace port {
 namespace {
 
-#ifdef CONFIG_ESP_CONSOLE_UART_NUM
+// The number is defined without a console on a UART, too: as -1, which no port is.
+#if CONFIG_ESP_CONSOLE_UART
 constexpr uart_port_t kUart = static_cast<uart_port_t>(CONFIG_ESP_CONSOLE_UART_NUM);
 #else
 constexpr uart_port_t kUart = UART_NUM_0;
