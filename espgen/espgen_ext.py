@@ -4,6 +4,7 @@ This file stands alone (Python 3.9, nothing but the `espgen` command), because i
 copy of it as idf_ext.py, and ESP-IDF 6 finds it through the entry point group `idf_extension` of an espgen installed there.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -96,10 +97,8 @@ def board_port(global_args: Any, project: Path) -> str:
 
 def _found_port() -> Optional[str]:  # noqa: UP045
     try:
-        from idf_py_actions.tools import get_default_serial_port  # type: ignore[import-not-found, unused-ignore]
-
-        return str(get_default_serial_port())
-    except (ImportError, Exception) as problem:
+        return str(importlib.import_module("idf_py_actions.tools").get_default_serial_port())
+    except Exception as problem:  # idf.py's own: whatever it raises, there is no port
         print("no port by idf.py: {}".format(problem), file=sys.stderr)  # noqa: UP032
         return None
 
