@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from espgen import frontend
 from espgen.codegen.build import Options, generate, plan_graph
 from espgen.codegen.calls import VIEW
 from espgen.codegen.offers import Progress
@@ -17,7 +18,6 @@ from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.data.inputs import as_entries, component_inputs, model_inputs
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError, environment_error
-from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
 from espgen.ir import Extents, Graph, Value
@@ -46,7 +46,7 @@ def inspect(model: Path, *, shapes: Mapping[str, Extents] | None = None) -> dict
 
     `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
     """
-    source = load_onnx(model, shapes=shapes or {})
+    source = frontend.load(model, shapes=shapes or {})
     unsupported: list[dict[str, Any]] = []
     macs: dict[str, int] = {}
     counts = Counter(node.op for node in source.nodes)
@@ -108,7 +108,7 @@ def compile(
     check_target(Path(output))
     if project is not None:
         check_example_project(Path(output), Path(project))
-    original = load_onnx(model, shapes=shapes or {})
+    original = frontend.load(model, shapes=shapes or {})
     graph = lower_to_integer(original, dump_ir)
     chosen = options or Options()
     name = Path(model).stem

@@ -8,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from espgen import api
+from espgen import api, frontend
 from espgen.data.images import Preprocess
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError
-from espgen.frontend import load_onnx
 from espgen.ir import Extents
 from espgen.quantize.commands import evaluate_models
 from espgen.quantize.evaluate import Runner, integer_runner
@@ -88,7 +87,7 @@ def _compiled(model: Path) -> Iterator[Path]:
 def _runner(model: Path, folder: Path, place: str, port: str | None) -> Iterator[Runner]:
     component, graph = Component.load(folder), api.component_graph(folder)
     expected = expected_info(graph, component)
-    source = load_onnx(model)
+    source = frontend.load(model)
     if (source.inputs, source.outputs) != (graph.inputs, graph.outputs):
         hint = f"the component reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}: compile the model again"
         raise EspgenError("the component was made from another model", place=str(folder), hint=hint)

@@ -14,10 +14,11 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from espgen.errors import EspgenError
 from espgen.frontend.example_shape import example_shape
+from espgen.frontend.files import place_of, read_model
 from espgen.frontend.functions import inline_functions
 from espgen.frontend.importer import Importer
 from espgen.frontend.inputs import input_types
-from espgen.frontend.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
+from espgen.frontend.limits import MAX_NAME, MAX_NODES, MIN_OPSET
 from espgen.frontend.tensors import is_four_bit, read_tensor
 from espgen.frontend.translate import CONTRIB_DOMAINS, STANDARD_DOMAINS, translate
 from espgen.frontend.wire import first_bad_offset
@@ -39,8 +40,8 @@ def load_onnx(
     model's folder.
     Raises EspgenError naming the node, value or byte offset, and the remedy.
     """
-    place = "model" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _read_file(Path(source))
+    place = place_of(source)
+    data = read_model(source)
     folder = None if isinstance(source, bytes) or not allow_external_data else Path(source).parent
     try:
         return _load(_parse(data, place), place, shapes, folder)
@@ -54,21 +55,7 @@ def load_onnx(
         raise EspgenError("the model nests too deeply", place=place, hint="flatten nested subgraphs before export") from None
 
 
-def _read_file(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise EspgenError(f"the model has {size} bytes", place=str(path), hint=f"at most {MAX_FILE_BYTES} bytes are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise EspgenError(
-            f"can't read the model: {error.strerror}", place=str(path), hint="check the path and its permissions"
-        ) from None
-
-
 def _parse(data: bytes, place: str) -> ModelProto:
-    if len(data) > MAX_FILE_BYTES:
-        raise EspgenError(f"the model has {len(data)} bytes", place=place, hint=f"at most {MAX_FILE_BYTES} bytes are read")
     model = ModelProto()
     try:
         model.ParseFromString(data)

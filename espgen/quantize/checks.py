@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from espgen import frontend
 from espgen.errors import ENVIRONMENT, EspgenError
-from espgen.frontend import load_onnx
 from espgen.ir import DType, Graph
 from espgen.ops.expression import FUNCTIONS
 from espgen.passes.lower import lowerings
@@ -20,7 +20,7 @@ _FOLDED = frozenset({"BatchNormalization", "Identity", "Dropout", "Relu", "Clip"
 
 def load_model(model: Path, shapes: Mapping[str, Sequence[int] | int]) -> Graph:
     """The source graph of a model file; weights may lie in a file beside it, below the model's folder."""
-    return load_onnx(model, shapes=shapes, allow_external_data=True)
+    return frontend.load(model, shapes=shapes, allow_external_data=True)
 
 
 def check_network(graph: Graph, fuse_list: FuseList | None = None) -> None:
@@ -58,7 +58,7 @@ def check_operators(graph: Graph, kept_in_float: frozenset[str]) -> None:
 def refusal(model: bytes) -> str | None:
     """Why `espgen compile` would refuse a quantized model; None where it takes it."""
     try:
-        lower_to_integer(load_onnx(model))
+        lower_to_integer(frontend.load(model))
     except EspgenError as problem:
         return str(problem)
     return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from espgen import frontend
 from espgen.data.functions import imported
 from espgen.data.images import Preprocess
 from espgen.data.inputs import Grid
@@ -18,7 +19,6 @@ from espgen.data.mapping import Mapped
 from espgen.data.meaning import saturation
 from espgen.data.samples import Samples, load
 from espgen.errors import EspgenError
-from espgen.frontend import load_onnx
 from espgen.ir import DType, Extents, Graph
 from espgen.quantize import amct_flow, amct_record, latency
 from espgen.quantize.adapt import Adapted, adapt
@@ -362,7 +362,7 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
     quantized_already = amct is None and esp_ppq is None
     if quantized_already and data is None:
         raise EspgenError("converting a quantized model needs calibration data", place="--data")
-    graph = load_onnx(model, shapes=options.shapes) if quantized_already else load_model(model, options.shapes)
+    graph = frontend.load(model, shapes=options.shapes) if quantized_already else load_model(model, options.shapes)
     loaded = None if data is None else _load(data, graph, preprocess, options, judging=False)
     arrays = None if loaded is None else loaded.arrays
     result: dict[str, Any] = {"model": str(output), "data": [] if loaded is None else list(loaded.notes)}
@@ -430,7 +430,7 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     if float_model is not None:
         graphs[float_model] = load_model(float_model, fixed)
     if quantized_model is not None and quantized_model not in graphs:
-        graphs[quantized_model] = load_onnx(quantized_model)
+        graphs[quantized_model] = frontend.load(quantized_model)
     cut = False
     if float_model is not None and quantized_model is not None:
         whole = graphs[float_model]
@@ -479,7 +479,7 @@ def _in_one_file(model: Path, graph: Graph, shapes: Mapping[str, Extents]) -> by
     """The model as it is, or with the weights inside where they lie beside it."""
     stored = model.read_bytes()
     try:
-        load_onnx(stored, shapes=shapes)
+        frontend.load_onnx(stored, shapes=shapes)
     except EspgenError:
         return float_bytes(graph)
     return stored
