@@ -1,6 +1,8 @@
-"""The only exception a user of espgen ever sees, and the exit codes of every command."""
+"""What can go wrong, in three kinds: the user's input, a kernel that does not exist, and espgen itself. Exit codes."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 DONE = 0
 MISMATCH = 1
@@ -53,6 +55,21 @@ class EspgenError(Exception):
         if self.hint:
             parts.append(f"remedy: {self.hint}")
         return "; ".join(parts)
+
+
+class Defect(Exception):
+    """A broken invariant of espgen itself. Nothing catches it: the command ends with code 70 and says what to report."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a family of kernels has none for a node: a value, for reports. Another family takes the node, or portable C++ does."""
+
+    reason: str
+
+
+class Refused(Exception):
+    """How a generator leaves when it finds that a shape has no kernel; the border of its family makes it a Refusal."""
 
 
 def environment_error(message: str, *, place: str | None = None, hint: str | None = None) -> EspgenError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from espgen.codegen.family import Family, KernelOptions, Parts, Refusal, assembly_call
+from espgen.codegen.family import Family, KernelOptions, Parts, assembly_call
 from espgen.codegen.pie.conv import conv_kernel
 from espgen.codegen.pie.depthwise import depthwise_kernel
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
+from espgen.errors import Refusal
 from espgen.ir import DType, Graph, Node, Value
 from espgen.ops.base import PADDING_ROW, RowTable, StorageOf, bounds
 from espgen.ops.conv2d import accumulator_bounds, folded_bias, image_shape, input_rows, weight_zero_points

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from espgen.codegen.family import Family, KernelOptions, Parts, Refusal, assembly_call
+from espgen.codegen.family import Family, KernelOptions, Parts, assembly_call
 from espgen.codegen.pie import product, weighted_sum
 from espgen.codegen.pie.copies import Copy, FlipSign
 from espgen.codegen.pie.elementwise import RowShape, VectorBody, elementwise_kernel
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.product import Product, ProductSpec
 from espgen.codegen.pie.weighted_sum import SumSpec, sum_body
+from espgen.errors import Refusal
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import RowTable, Storage, StorageOf, bounds, rows_of
 from espgen.ops.broadcast import Operand, operand

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from espgen.codegen.calls import NodePlan, padding_bytes
 from espgen.codegen.pie.spec import PieKernel
-from espgen.errors import EspgenError
+from espgen.errors import Refusal, Refused
 from espgen.ir import Graph, Node
 from espgen.ops.base import KernelCall, RowTable, Storage, StorageOf
 from espgen.schedule.storage import StorageNeed, StoragePlan, padded_storage
@@ -21,13 +21,6 @@ class KernelOptions:
     """
 
     hardware_loops: bool = True
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a family has no kernel for a node."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -151,5 +144,5 @@ def _asked(graph: Graph, name: str, needs: Needs) -> Storage:
 def _parts(family: Family, node: Node, graph: Graph, storage: StorageOf, options: KernelOptions) -> Parts | Refusal:
     try:
         return family.parts(node, graph, storage, options)
-    except EspgenError as problem:
-        return Refusal(problem.message)
+    except Refused as reason:
+        return Refusal(str(reason))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from espgen.codegen.family import Family, KernelOptions, Parts, Refusal, assembly_call
+from espgen.codegen.family import Family, KernelOptions, Parts, assembly_call
 from espgen.codegen.pie.mean import MeanSpec, mean_kernel, supports
 from espgen.codegen.pie.packing import LANES
+from espgen.errors import Refusal
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import RowTable, Storage, StorageOf, bounds, rows_of
 from espgen.schedule.storage import StorageNeed

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espgen.codegen.calls import PORTABLE, NodePlan, portable_plan
-from espgen.codegen.family import Family, KernelOptions, Offer, Refusal, node_plan, offer, settle
+from espgen.codegen.family import Family, KernelOptions, Offer, node_plan, offer, settle
+from espgen.errors import Refusal
 from espgen.ir import Graph, Node
 from espgen.ops.registry import spec_of
 from espgen.schedule.storage import StorageNeed, StoragePlan, plan_storage

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from espgen import arith
-from espgen.codegen.family import Family, KernelOptions, Parts, Refusal, assembly_call
+from espgen.codegen.family import Family, KernelOptions, Parts, assembly_call
 from espgen.codegen.mean_offer import keeps_only_channels
 from espgen.codegen.pie import depthwise, max_pool, max_pool_wide
 from espgen.codegen.pie.max_pool import MaxPoolSpec
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
+from espgen.errors import Refusal
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import PADDING_ROW, RowTable, Storage, StorageOf, bounds, rows_of
 from espgen.ops.broadcast import reach

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espgen.codegen.family import Family, KernelOptions, Parts, Refusal, assembly_call
+from espgen.codegen.family import Family, KernelOptions, Parts, assembly_call
 from espgen.codegen.pie.table import TableSpec, table_kernel
+from espgen.errors import Refusal
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import RowTable, StorageOf, rows_of
 from espgen.schedule.storage import StorageNeed

@@ -12,7 +12,7 @@ from espgen.codegen.pie.copies import Copy
 from espgen.codegen.pie.elementwise import RowShape, elementwise_kernel
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.take_pixels import TakeSpec, supports, take_kernel
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 from espgen.ir import Graph, Node
 from espgen.ops.base import KernelCall, RowTable, Storage, StorageOf, rows_of
 from espgen.ops.registry import spec_of
@@ -20,7 +20,7 @@ from espgen.schedule.storage import StorageNeed
 
 
 def _parts(node: Node, graph: Graph, storage: StorageOf, options: KernelOptions) -> Parts:
-    """The calls; raises EspgenError for movements that are not of whole pixels."""
+    """The calls; raises Refused for movements that are not of whole pixels."""
     kernel = spec_of(node.op).kernel
     assert kernel is not None
     return tuple(part for call in kernel(node, graph, storage) for part in _split(call, graph, options, storage))
@@ -29,12 +29,12 @@ def _parts(node: Node, graph: Graph, storage: StorageOf, options: KernelOptions)
 def _split(call: KernelCall, graph: Graph, options: KernelOptions, storage: StorageOf) -> list[Part]:
     """A gather call as one part that copies and one that fills rows."""
     if call.header != "gather.h" or not call.shape["contiguous_channels"]:
-        raise EspgenError("channels move")
+        raise Refused("channels move")
     tables = {name: np.asarray(data) for name, data in call.tables}
     row_offset = tables["row_offset"]
     offsets = np.unique(row_offset[row_offset >= 0])
     if len(offsets) > 1:
-        raise EspgenError("rows of the output start at different pixels of the input's rows")
+        raise Refused("rows of the output start at different pixels of the input's rows")
     columns = tuple(int(offset) for offset in tables["pixel_offset"])
     kept, filled = (np.flatnonzero(row_offset >= 0), np.flatnonzero(row_offset < 0))
     parts = []
@@ -83,7 +83,7 @@ def _part(
         )
         reason = supports(spec)
         if reason is not None:
-            raise EspgenError(reason)
+            raise Refused(reason)
         kernel = take_kernel(spec, hardware_loops=options.hardware_loops)
     return assembly_call(
         kernel,

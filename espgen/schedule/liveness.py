@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.schedule.buffers import Buffer
 
 
@@ -49,7 +49,7 @@ def liveness(
     keep     live throughout
     aliases  value -> the value that it is a part or another view of; both share the latter's buffer
 
-    Raises EspgenError where a value is read before it is written.
+    Raises Defect where a value is read before it is written.
     """
     roots = _roots(aliases or {})
     final = max(len(steps) - 1, 0)
@@ -66,7 +66,7 @@ def liveness(
             if name in step.writes:
                 written.add(root)
             elif root not in written:
-                raise EspgenError(f"value {name!r} is read before it is written", node=step.name, place="schedule")
+                raise Defect(f"{step.name}: value {name!r} is read before it is written")
             first.setdefault(root, index)
             last[root] = index
             uses = (name in step.reads) + (name in step.writes)
@@ -76,7 +76,7 @@ def liveness(
     for name in (*outputs, *keep):
         root = roots.get(name, name)
         if root in sizes and root not in first:
-            raise EspgenError(f"output {name!r} is never written", place="schedule")
+            raise Defect(f"output {name!r} is never written")
         last[root] = final
     buffers = {
         name: Buffer(name, sizes[name], first[name], last[name], align, accesses=accesses[name])
@@ -107,7 +107,7 @@ def _roots(aliases: Mapping[str, str]) -> dict[str, str]:
         root, seen = aliases[name], {name}
         while root in aliases:
             if root in seen:
-                raise EspgenError(f"value {name!r} is an alias of itself", place="schedule")
+                raise Defect(f"value {name!r} is an alias of itself")
             seen.add(root)
             root = aliases[root]
         roots[name] = root

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect, EspgenError
 from espgen.schedule.buffers import Buffer, Placement, Plan, Tier
 from espgen.schedule.eviction import Choice, choose
 from espgen.schedule.packing import DEFAULT_EFFORT
@@ -144,12 +144,12 @@ def _check(buffers: Sequence[Buffer], tiers: Sequence[Tier]) -> None:
     seen: set[str] = set()
     for buffer in buffers:
         if buffer.name in seen:
-            raise EspgenError(f"buffer {buffer.name!r} is listed twice", place="memory planner")
+            raise Defect(f"buffer {buffer.name!r} is listed twice")
         seen.add(buffer.name)
         if buffer.last < buffer.first or buffer.size < 0 or buffer.align < 1 or buffer.align & (buffer.align - 1):
-            raise EspgenError(f"buffer {buffer.name!r} has no valid life, size or alignment", place="memory planner")
+            raise Defect(f"buffer {buffer.name!r} has no valid life, size or alignment")
         if not set(buffer.tiers) <= known:
-            raise EspgenError(f"buffer {buffer.name!r} asks for a tier that does not exist", place="memory planner")
+            raise Defect(f"buffer {buffer.name!r} asks for a tier that does not exist")
         allowed = [tier for tier in tiers if not buffer.tiers or tier.name in buffer.tiers]
         if all(buffer.occupied > tier.largest for tier in allowed):
             raise EspgenError(

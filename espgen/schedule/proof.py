@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.schedule.buffers import Buffer, Placement, Tier
-
-_HINT = "this is a defect of espgen: please report it with the model"
 
 
 def prove(buffers: Sequence[Buffer], placements: Iterable[Placement], tiers: Sequence[Tier] = ()) -> int:
     """Check a plan; returns the number of pairs that were compared.
 
-    Raises EspgenError that names the buffers concerned: placed not exactly once, misaligned, outside its tier, in a
+    Raises Defect that names the buffers concerned: placed not exactly once, misaligned, outside its tier, in a
     tier it may not use, or overlapping another one in both time and space.
     """
     places: dict[str, Placement] = {}
@@ -76,5 +74,5 @@ def _takes_over(new: Buffer, here: Placement, old: Buffer, there: Placement) -> 
     return new.replaces == old.name and old.last == new.first and here.offset == there.offset
 
 
-def _broken(message: str, place: str) -> EspgenError:
-    return EspgenError(message, place=place, hint=_HINT)
+def _broken(message: str, place: str) -> Defect:
+    return Defect(f"{place}: {message}")

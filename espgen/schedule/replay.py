@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.ir import Graph, Node
 from espgen.ops.base import Storage, rows_of
 from espgen.ops.registry import spec_of
@@ -21,7 +21,6 @@ from espgen.schedule.steps import Step
 from espgen.schedule.storage import StoragePlan
 
 _Owners = npt.NDArray[np.int64]
-_HINT = "this is a defect of espgen: please report it with the model"
 
 
 def replay(
@@ -29,7 +28,7 @@ def replay(
 ) -> int:
     """Check a schedule; returns how many rows were found where they were looked for.
 
-    padding  bytes of each node's padding row. Raises EspgenError that names step, value and row.
+    padding  bytes of each node's padding row. Raises Defect that names step, value and row.
     """
     return _Replay(graph, storage, memory, padding).run(steps)
 
@@ -143,5 +142,5 @@ class _Replay:
         rows[:, right:] = self._halo_mark(name)
 
 
-def _broken(message: str, place: str) -> EspgenError:
-    return EspgenError(message, place=place, hint=_HINT)
+def _broken(message: str, place: str) -> Defect:
+    return Defect(f"{place}: {message}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.schedule.buffers import Buffer
 from espgen.schedule.liveness import Use, liveness
 from espgen.schedule.planner import plan
@@ -61,18 +61,17 @@ def test_aliases_share_the_buffer_of_their_root() -> None:
 
 
 def test_reading_before_writing_is_refused_with_the_step() -> None:
-    with pytest.raises(EspgenError, match="'a' is read before it is written") as caught:
+    with pytest.raises(Defect, match="relu: value 'a' is read before it is written"):
         liveness([Use("relu", ("a",), ("b",))], {"a": 1, "b": 1}, outputs=("b",))
-    assert caught.value.node == "relu"
 
 
 def test_an_output_that_nothing_writes_is_refused() -> None:
-    with pytest.raises(EspgenError, match="never written"):
+    with pytest.raises(Defect, match="never written"):
         liveness([], {"y": 4}, outputs=("y",))
 
 
 def test_circular_aliases_are_refused() -> None:
-    with pytest.raises(EspgenError, match="alias of itself"):
+    with pytest.raises(Defect, match="alias of itself"):
         liveness([], {}, aliases={"a": "b", "b": "a"})
 
 

@@ -12,7 +12,7 @@ from espgen.codegen.pie.asm import Function, assembly_file
 from espgen.codegen.pie.instruction import Instruction, Label
 from espgen.codegen.pie.loop_rules import check_text
 from espgen.codegen.pie.registers import A0, A1, A2, A3, A6, S8, T3, F, Pool, Q
-from espgen.errors import EspgenError
+from espgen.errors import Defect, Refused
 from espgen.target import core_costs
 from espgen.target.espv import Levels
 from espgen.target.isa import instruction_table
@@ -35,7 +35,7 @@ from espgen.verify.simulator import build_simulator
     ],
 )
 def test_what_the_table_does_not_allow_is_refused(mnemonic, operands, reason):
-    with pytest.raises(EspgenError, match=re.escape(reason)):
+    with pytest.raises(Defect, match=re.escape(reason)):
         Instruction(mnemonic, operands)
 
 
@@ -152,19 +152,19 @@ def test_hardware_loop_label_stands_on_the_last_instruction():
 
 def test_hardware_loop_rules():
     f = _function()
-    with pytest.raises(EspgenError, match="holds a branch"), f.loop(5, T3):
+    with pytest.raises(Defect, match="holds a branch"), f.loop(5, T3):
         with f.repeat(3, A1):
             f("addi", A0, A0, 1)
         f("addi", A0, A0, 1)
     f = _function()
-    with pytest.raises(EspgenError, match="too long"), f.loop(5, T3):
+    with pytest.raises(Refused, match="too long"), f.loop(5, T3):
         for _ in range(2100):
             f("addi", A0, A0, 1)
     f = _function()
-    with pytest.raises(EspgenError, match="not nested"), f.loop(5, T3), f.loop(5, T3):
+    with pytest.raises(Defect, match="not nested"), f.loop(5, T3), f.loop(5, T3):
         pass
     f = _function()
-    with pytest.raises(EspgenError, match="body changes it"), f.repeat(5, T3):
+    with pytest.raises(Defect, match="body changes it"), f.repeat(5, T3):
         f("addi", T3, T3, 1)
 
 
@@ -185,7 +185,7 @@ def test_pool_hands_out_each_register_once_and_ends():
     assert len(set(taken)) == 15
     assert A0 not in taken
     assert all(register.reachable for register in taken)
-    with pytest.raises(EspgenError, match="16 PIE-reachable"):
+    with pytest.raises(Refused, match="16 PIE-reachable"):
         pool.take()
 
 
@@ -285,7 +285,7 @@ def test_loads_stores_and_floats():
 
 def test_what_means_something_else_on_the_other_chip_is_not_emitted():
     for mnemonic, operands in (("esp.vsl.32", (Q(0), Q(1))), ("esp.vsr.s32", (Q(0), Q(1))), ("esp.vrelu.s8", (Q(0), A0, A1))):
-        with pytest.raises(EspgenError, match="not mean the same on both chips"):
+        with pytest.raises(Defect, match="not mean the same on both chips"):
             _function()(mnemonic, *operands)
     f = _function()
     f("espgen.vsl.s32", Q(0), Q(1))
@@ -339,10 +339,10 @@ def test_a_legal_loop_in_text():
 )
 def test_a_loop_in_text_that_breaks_a_rule(change, message):
     assert change[0] in GOOD_LOOP
-    with pytest.raises(EspgenError, match=message):
+    with pytest.raises(Defect, match=message):
         check_text(GOOD_LOOP.replace(*change))
 
 
 def test_an_assembly_file_is_checked():
-    with pytest.raises(EspgenError, match="ends it"):
+    with pytest.raises(Defect, match="ends it"):
         assembly_file([GOOD_LOOP.replace("addi a3, a3, 1", "esp.zero.qacc")])

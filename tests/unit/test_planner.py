@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect, EspgenError
 from espgen.schedule.buffers import Buffer, Placement, Tier
 from espgen.schedule.packing import components, first_fit, load_bound, pack
 from espgen.schedule.planner import plan
@@ -256,7 +256,7 @@ def test_what_fits_nowhere_is_refused_with_figures() -> None:
     ],
 )
 def test_malformed_buffers_are_refused(buffers: list[Buffer]) -> None:
-    with pytest.raises(EspgenError):
+    with pytest.raises(Defect):
         plan(buffers)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.schedule.buffers import Buffer, Placement, Tier
 from espgen.schedule.proof import prove
 
@@ -39,9 +39,8 @@ def test_a_good_plan_passes_and_every_pair_was_compared() -> None:
     ],
 )
 def test_each_fault_is_found_and_named(placements: list[Placement], message: str) -> None:
-    with pytest.raises(EspgenError, match=message) as caught:
+    with pytest.raises(Defect, match=message):
         prove(BUFFERS, placements, TIERS)
-    assert caught.value.place
 
 
 def test_a_buffer_across_a_seam_is_found() -> None:
@@ -49,7 +48,7 @@ def test_a_buffer_across_a_seam_is_found() -> None:
     seamed = (Tier("internal", 256, seams=(64,)), TIERS[1])
     assert prove(BUFFERS[1:2], [Placement("b", "internal", 0)], seamed) == 0
     assert prove(BUFFERS[1:2], [Placement("b", "internal", 64)], seamed) == 0
-    with pytest.raises(EspgenError, match="'a' lies across the seam of internal at 64"):
+    with pytest.raises(Defect, match="'a' lies across the seam of internal at 64"):
         prove(BUFFERS[:1], [Placement("a", "internal", 0)], seamed)
 
 
@@ -61,9 +60,9 @@ def test_taking_over_in_place_needs_the_same_offset_and_the_declared_buffer() ->
     old, new = Buffer("old", 64, 0, 2), Buffer("new", 128, 2, 4, replaces="old")
     assert prove([old, new], [Placement("old", "internal", 0), Placement("new", "internal", 0)]) == 1
     moved = [Placement("old", "internal", 64), Placement("new", "internal", 0)]
-    with pytest.raises(EspgenError, match="overlap"):
+    with pytest.raises(Defect, match="overlap"):
         prove([old, new], moved)
-    with pytest.raises(EspgenError, match="overlap"):
+    with pytest.raises(Defect, match="overlap"):
         prove([old, replace(new, replaces=None)], [Placement("old", "internal", 0), Placement("new", "internal", 0)])
-    with pytest.raises(EspgenError, match="overlap"):
+    with pytest.raises(Defect, match="overlap"):
         prove([replace(old, last=3), new], [Placement("old", "internal", 0), Placement("new", "internal", 0)])

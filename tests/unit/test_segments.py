@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from espgen.codegen.build import BANDS, LAYERS, Options, generate, plan_graph
 from espgen.codegen.component import Planned
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.ir import Graph
@@ -102,12 +102,12 @@ def test_any_damaged_entry_is_noticed(data: st.DataObject) -> None:
         read, written = data.draw(st.sampled_from(WINDOWED))
         values = {**PLANNED.memory.values, written: PLANNED.memory.values[read]}
         damaged = replace(PLANNED, memory=replace(PLANNED.memory, values=values))
-    with pytest.raises((EspgenError, IndexError)):
+    with pytest.raises((Defect, IndexError)):
         check(damaged)
 
 
 def test_a_value_beyond_its_arena_is_noticed() -> None:
     name = sorted(RINGS)[0]
     values = {**PLANNED.memory.values, name: Address("internal", PLANNED.memory.bytes_of("internal") - 8)}
-    with pytest.raises(EspgenError, match="beyond arena"):
+    with pytest.raises(Defect, match="beyond arena"):
         check(replace(PLANNED, memory=replace(PLANNED.memory, values=values)))

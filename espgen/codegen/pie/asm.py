@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from espgen.codegen.pie.instruction import Instruction, Label, Operand, check_portable, load_immediate, written_for
 from espgen.codegen.pie.loop_rules import check_body, check_branches, check_text, end_legally, rounds_together
 from espgen.codegen.pie.registers import RA, SP, X
-from espgen.errors import EspgenError
+from espgen.errors import Defect, Refused
 from espgen.target import core_costs
 from espgen.target.espv import Levels
 from espgen.target.pie_macros import SWITCH_FILE_NAME
@@ -132,7 +132,7 @@ class Function:
     def __call__(self, mnemonic: str, *operands: Operand, note: str = "", extra: float = 0.0) -> None:
         """Append one instruction (`li` of any 32-bit constant: two where it needs them).
 
-        Raises EspgenError for what the instruction table does not allow.
+        Raises Defect for what the instruction table does not allow.
         """
         if mnemonic == "li" and isinstance(operands[0], X) and isinstance(operands[1], int):
             self._open[-1] += load_immediate(operands[0], operands[1], note)
@@ -168,7 +168,7 @@ class Function:
     def loop(self, trips: int, counter: X) -> Iterator[None]:
         """An innermost hardware loop of `trips` >= 1 rounds; a body run once is emitted without a loop."""
         if self._in_hardware_loop:
-            raise EspgenError("kernel generator: hardware loops are not nested")
+            raise Defect("kernel generator: hardware loops are not nested")
         if trips == 1:
             yield
             return
@@ -196,7 +196,7 @@ class Function:
         self._open[-1].append(detour)
         yield from self._body(detour)
         if _words(detour.body) * 4 > _BRANCH_REACH:
-            raise EspgenError(f"kernel generator: {_words(detour.body) * 4} bytes are too many for a branch")
+            raise Refused(f"{_words(detour.body) * 4} bytes are too many for a branch")
 
     def _new_loop(self, trips: Trips, counter: X, *, hardware: bool, preset: bool) -> Loop:
         self._labels += 1
@@ -210,7 +210,7 @@ class Function:
         yield
         self._open.pop()
         if isinstance(loop, Loop) and not loop.hardware and any(loop.counter in i.writes for i in _instructions(loop.body)):
-            raise EspgenError(f"kernel generator: {loop.counter} counts a loop whose body changes it")
+            raise Defect(f"kernel generator: {loop.counter} counts a loop whose body changes it")
 
     def _finish_hardware(self, loop: Loop) -> None:
         body = list(_instructions(loop.body))
@@ -232,7 +232,7 @@ class Function:
         loop.body += added
         check_body(settled)
         if _words(loop.body) * 4 > _SETUP_REACH:
-            raise EspgenError(f"kernel generator: loop body of {_words(loop.body) * 4} bytes is too long")
+            raise Refused(f"loop body of {_words(loop.body) * 4} bytes is too long")
 
     def _saved(self) -> list[X]:
         used = {register for item in _instructions(self._items) for register in item.writes if isinstance(register, X)}
@@ -245,7 +245,7 @@ class Function:
         saved = self._saved()
         frame = self._frame(saved)
         if frame > 2032:
-            raise EspgenError(f"kernel generator: {self.symbol} needs {frame} bytes of stack")
+            raise Refused(f"{self.symbol} needs {frame} bytes of stack")
         before: list[Item] = []
         after: list[Item] = []
         if frame:
@@ -261,7 +261,7 @@ class Function:
     def text(self) -> str:
         """The whole function as assembly text."""
         if len(self._open) != 1:
-            raise EspgenError(f"kernel generator: {self.symbol} has an open loop")
+            raise Defect(f"kernel generator: {self.symbol} has an open loop")
         head = [f"// {line}".rstrip() for line in self.summary.splitlines()]
         # A group of its own: of equal functions in several models the linker keeps one.
         section = f'.section .text.{self.symbol}, "axG", @progbits, {self.symbol}, comdat'
@@ -394,7 +394,7 @@ def _count_loop(loop: Loop, state: _Ready, trips: Mapping[str, int]) -> tuple[fl
 def assembly_file(functions: list[str], levels: Levels = Levels.BOTH, banner: str = "PIE kernels made by espgen") -> str:
     """A complete `.S` file (needs the C preprocessor) holding the functions' texts, written for these levels.
 
-    Raises EspgenError where a hardware loop breaks a rule.
+    Raises Defect where a hardware loop breaks a rule.
     """
     head = [
         f"// {banner}",

@@ -23,7 +23,7 @@ from espgen.codegen.pie.packing import LANES, Block, Window, advances, blocks, i
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.pie.store import plan_stores
 from espgen.codegen.pie.weight_zero import joined_blocks, rest_taps, split, with_rests
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 MOST_UNROLLED = 1150
 """Instructions of a pixel body up to which it is unrolled whole (4.6 KB)."""
@@ -58,32 +58,28 @@ def supports(spec: ConvSpec) -> str | None:
     """None where there is a PIE kernel for this convolution, else the reason why not."""
     try:
         conv_kernel(spec)
-    except EspgenError as reason:
-        return reason.message
+    except Refused as reason:
+        return str(reason)
     return None
 
 
-class Unsupported(Exception):
-    """Why a convolution has no PIE form."""
-
-
 class _Plan:
-    """Everything decided before code is written. Raises Unsupported."""
+    """Everything decided before code is written. Raises Refused."""
 
     def __init__(self, spec: ConvSpec) -> None:
         self.spec = spec
         size = spec.element_bytes
         if spec.weights.dtype not in (np.int8, np.int16)[:size] or spec.weights.ndim != 4 or spec.weights.size == 0:
-            raise Unsupported("weights are not int8 (int16 with int16 activations) [O, KH, KW, I / groups]")
+            raise Refused("weights are not int8 (int16 with int16 activations) [O, KH, KW, I / groups]")
         if spec.in_pitch % size or spec.out_pitch % size:
-            raise Unsupported("pitches are no multiple of the element size")
+            raise Refused("pitches are no multiple of the element size")
         if spec.out_channels % spec.groups:
-            raise Unsupported("output channels are no multiple of the groups")
+            raise Refused("output channels are no multiple of the groups")
         if isinstance(spec.requant, arith.WideScale) and size == 1:
-            raise Unsupported("WideScale is for wider outputs")
+            raise Refused("WideScale is for wider outputs")
         self.bound = min(accumulator_reach(spec), *(() if spec.bound is None else (spec.bound,)), 2**62)
         if max(accumulator_bound(spec), self._raw_bound()) >= 2 ** (31 if size == 1 else 62):
-            raise Unsupported("accumulators may leave 32 bits")
+            raise Refused("accumulators may leave 32 bits")
         self.weight_zero = spec.weight_zero
         self.blocks = blocks(spec.weights, spec.groups, spec.lanes)
         channels = self.blocks[0].weights.shape[3]
@@ -99,7 +95,7 @@ class _Plan:
         if self.weight_zero:
             reason = self._no_correction()
             if reason is not None:
-                raise Unsupported(reason)
+                raise Refused(reason)
 
     def _no_correction(self) -> str | None:
         """Why the weight zero point's term cannot be computed at run time, or None."""
@@ -159,7 +155,7 @@ class _Plan:
             )
         scale = as_scale(spec.requant, self.bound, spec.out_channels)
         if scale.split > 15:
-            raise Unsupported("accumulators too wide for 16-bit factors")
+            raise Refused("accumulators too wide for 16-bit factors")
         return ScaleEpilogue(scale, spec.zero_point, spec.low, spec.high, self.bound)
 
     def misaligned_share(self, window: Window) -> float:
@@ -176,15 +172,12 @@ def conv_kernel(spec: ConvSpec, *, hardware_loops: bool = True) -> PieKernel:
     """The PIE kernel of a convolution.
 
     Its symbol is made from the shape and a digest of the code, so that layers with equal code share one function.
-    Raises EspgenError where `supports` gives a reason.
+    Raises Refused where `supports` gives a reason.
     """
-    try:
-        plan = _Plan(spec)
-    except Unsupported as reason:
-        raise EspgenError(f"no PIE kernel for this convolution: {reason}") from None
+    plan = _Plan(spec)
     function, body = _function(plan, hardware_loops)
     if function.code_bytes > _MOST_CODE_BYTES:
-        raise EspgenError(f"no PIE kernel for this convolution: {function.code_bytes} bytes of code")
+        raise Refused(f"{function.code_bytes} bytes of code")
     text = function.text()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     shape = f"{spec.kernel_h}x{spec.kernel_w}s{spec.stride_h}_{spec.in_channels}_{spec.out_channels}"

@@ -24,7 +24,7 @@ from espgen.codegen.pie.packing import LANES, padded
 from espgen.codegen.pie.registers import A0, A1, A2, A3, A5, SP, Pool, Q, X
 from espgen.codegen.pie.spec import ConvSpec, PieKernel
 from espgen.codegen.pie.store import Store, Stores, allocate_step, plan_stores
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 _REGISTERS = 8
 _MOST_ROWS = 7
@@ -38,8 +38,8 @@ def supports(spec: ConvSpec) -> str | None:
     """None where there is a PIE kernel for this depthwise convolution, else the reason why not."""
     try:
         depthwise_kernel(spec)
-    except EspgenError as reason:
-        return reason.message
+    except Refused as reason:
+        return str(reason)
     return None
 
 
@@ -60,8 +60,8 @@ def _refusal(spec: ConvSpec) -> str | None:
         return "accumulators may leave their register"
     try:
         epilogue = _epilogue(spec)
-    except EspgenError as problem:
-        return problem.message
+    except Refused as problem:
+        return str(problem)
     if isinstance(epilogue, ScaleEpilogue) and epilogue.scale.split > 15:
         return "accumulators too wide for 16-bit factors"
     return None
@@ -169,12 +169,12 @@ def _packed(spec: ConvSpec) -> ConvSpec | None:
 def depthwise_kernel(spec: ConvSpec, *, symbol: str = "", hardware_loops: bool = True) -> PieKernel:
     """The PIE kernel of a depthwise convolution; in_rows point to the pixel that output pixel 0 reads first.
 
-    `symbol` defaults to a name made from the shape and a digest of the code. Raises EspgenError where `supports` gives
+    `symbol` defaults to a name made from the shape and a digest of the code. Raises Refused where `supports` gives
     a reason.
     """
     reason = _refusal(spec)
     if reason is not None:
-        raise EspgenError(reason)
+        raise Refused(reason)
     packed = _packed(spec)
     plan = _plan(packed or spec)
     if packed is not None:

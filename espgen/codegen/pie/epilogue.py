@@ -18,7 +18,7 @@ from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.epilogue_wide import WideEpilogue
 from espgen.codegen.pie.packing import LANES, padded
 from espgen.codegen.pie.registers import SP, Pool, Q, X
-from espgen.errors import EspgenError
+from espgen.errors import Defect, Refused
 
 _PARTS = ("l.l", "l.h", "h.l", "h.h")
 _LIMITS = {1: (-128, 127), 2: (-32768, 32767)}
@@ -83,10 +83,10 @@ def as_scale(requant: arith.Requant, bound: int, channels: int) -> arith.Scale:
     if isinstance(requant, arith.Scale):
         return requant
     if not isinstance(requant, arith.Shift):
-        raise EspgenError("kernel generator: 8-bit outputs take Shift or Scale")
+        raise Defect("8-bit outputs take Shift or Scale")
     split = max(0, bound.bit_length() - 15)
     if split > 14:
-        raise EspgenError("accumulators too wide for 16-bit factors")
+        raise Refused("accumulators too wide for 16-bit factors")
     shifts = requant.shift if len(requant.shift) > 1 else requant.shift * channels
     dead = [shift > 62 for shift in shifts]
     return arith.Scale(
@@ -355,7 +355,7 @@ def choose_epilogue(
 ) -> Epilogue:
     """The cheapest epilogue that is exact for these numbers; `size` is the bytes of an output.
 
-    Raises EspgenError where there is none.
+    Raises Refused where there is none.
     """
     if isinstance(requant, arith.Shift):
         shifts = requant.shift if len(requant.shift) > 1 else requant.shift * channels
@@ -370,11 +370,11 @@ def choose_epilogue(
             return ShiftEpilogue(shifts, fold, add, low, high, size)
     if size == 2:
         if not isinstance(requant, arith.WideScale):
-            raise EspgenError("16-bit outputs take WideScale, or Shift with an even zero point or narrower bounds")
+            raise Refused("16-bit outputs take WideScale, or Shift with an even zero point or narrower bounds")
         return WideEpilogue(requant, zero_point, low, high, bound)
     scale = as_scale(requant, bound, channels)
     if scale.split > 16 or (scale.split == 16 and any(scale.low)):
-        raise EspgenError("accumulators too wide for 16-bit factors")
+        raise Refused("accumulators too wide for 16-bit factors")
     return ScaleEpilogue(scale, zero_point, low, high, bound)
 
 

@@ -14,7 +14,7 @@ from espgen import arith
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.packing import padded
 from espgen.codegen.pie.registers import SP, Pool, Q, X
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 _LANES = 8
 _LEAST_SHIFT = 33
@@ -25,7 +25,7 @@ _LEAST_SHIFT = 33
 class WideEpilogue:
     """y = clip(z + rne(t * multiplier / 2^shift)), t = acc >> split clipped to 32 bits where `bound` needs it.
 
-    Raises EspgenError for shifts below 33 (ratios of 1/4 and more with full 31-bit multipliers) of live channels.
+    Raises Refused for shifts below 33 (ratios of 1/4 and more with full 31-bit multipliers) of live channels.
     """
 
     scale: arith.WideScale
@@ -43,7 +43,7 @@ class WideEpilogue:
     def __post_init__(self) -> None:
         live = [shift for shift, m in zip(self.scale.shift, self.scale.multiplier, strict=True) if m]
         if live and not _LEAST_SHIFT <= min(live) <= max(live) <= 62:
-            raise EspgenError("ratio too large for the 16-bit kernel")
+            raise Refused("ratio too large for the 16-bit kernel")
 
     @property
     def _clips(self) -> bool:

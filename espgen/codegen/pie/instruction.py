@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from espgen.codegen.pie.registers import F, Q, X
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 from espgen.target import core_costs
 from espgen.target.espv import Level, Levels
 from espgen.target.isa import PORTABLE_FORMS, changed_meanings, instruction_table
@@ -165,7 +165,7 @@ def may_end_loop(mnemonic: str) -> bool:
 
 
 def check_portable(instruction: Instruction) -> None:
-    """Raise EspgenError for an instruction whose text means, or may mean, something else on the other chip."""
+    """Raise Defect for an instruction whose text means, or may mean, something else on the other chip."""
     reason = changed_meanings().get(instruction.mnemonic)
     if reason is not None:
         raise _fail(instruction, f"does not mean the same on both chips: {reason}")
@@ -181,8 +181,8 @@ def load_immediate(register: X, value: int, note: str = "") -> tuple[Instruction
     return (lui, Instruction("addi", (register, register, lower))) if lower else (lui,)
 
 
-def _fail(instruction: Instruction, reason: str) -> EspgenError:
-    return EspgenError(f"kernel generator: {instruction.mnemonic}: {reason}", place=str(instruction.operands))
+def _fail(instruction: Instruction, reason: str) -> Defect:
+    return Defect(f"kernel generator: {instruction.mnemonic} {instruction.operands}: {reason}")
 
 
 def _check_scalar(instruction: Instruction) -> None:

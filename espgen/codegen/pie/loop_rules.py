@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from espgen.codegen.pie.instruction import Instruction, may_end_loop
-from espgen.errors import EspgenError
+from espgen.errors import Defect
 
 LEAST_BODY = 4
 """32-bit instructions of the shortest body."""
@@ -67,18 +67,18 @@ def _can_go_last(body: Sequence[Instruction], index: int) -> bool:
 
 
 def check_branches(body: Sequence[Instruction]) -> None:
-    """Raise EspgenError where a hardware loop's body jumps, or holds another loop."""
+    """Raise Defect where a hardware loop's body jumps, or holds another loop."""
     if any(instruction.is_branch or instruction.mnemonic.startswith(_LOOP) for instruction in body):
-        raise EspgenError("kernel generator: a hardware loop's body holds a branch")
+        raise Defect("kernel generator: a hardware loop's body holds a branch")
 
 
 def check_body(body: Sequence[Instruction]) -> None:
-    """Raise EspgenError where a hardware loop's body breaks a rule."""
+    """Raise Defect where a hardware loop's body breaks a rule."""
     check_branches(body)
     if len(body) < LEAST_BODY:
-        raise EspgenError(f"kernel generator: a hardware loop's body of {len(body)} instructions is too short")
+        raise Defect(f"kernel generator: a hardware loop's body of {len(body)} instructions is too short")
     if not body[-1].may_end_loop:
-        raise EspgenError(f"kernel generator: {body[-1].mnemonic} ends a hardware loop: {RULES[2]}")
+        raise Defect(f"kernel generator: {body[-1].mnemonic} ends a hardware loop: {RULES[2]}")
 
 
 def check_text(text: str) -> int:
@@ -87,7 +87,7 @@ def check_text(text: str) -> int:
     Knows the forms that the generator and people write: `esp.lp.setup` or `setupi` with a label on the last instruction,
     one instruction per line, `.option norvc` before (so that all of them have four bytes).
 
-    Raises EspgenError that names the loop and the rule.
+    Raises Defect that names the loop and the rule.
     """
     wide, aligned = False, True
     open_loops: dict[str, list[str]] = {}
@@ -126,12 +126,12 @@ def check_text(text: str) -> int:
         elif code.startswith((_LOOP + "start", _LOOP + "end", _LOOP + "count")):
             raise _broken(number, "loops are written with esp.lp.setup or setupi, so that they can be checked")
     if open_loops:
-        raise EspgenError(f"hardware loop: label {next(iter(open_loops))} is missing")
+        raise Defect(f"hardware loop: label {next(iter(open_loops))} is missing")
     return found
 
 
-def _broken(line: int, reason: str) -> EspgenError:
-    return EspgenError(f"hardware loop: {reason}", place=f"line {line}")
+def _broken(line: int, reason: str) -> Defect:
+    return Defect(f"hardware loop at line {line}: {reason}")
 
 
 def _check_lines(number: int, body: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import A0, A1, A3, A5, Pool, Q, X
 from espgen.codegen.pie.spec import PieKernel
 from espgen.codegen.pie.store import Store, allocate_step, plan_stores
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 _MOST_ROWS = 9
 _MOST_COLUMNS = 5
@@ -63,10 +63,10 @@ def supports(spec: MaxPoolSpec) -> str | None:
 
 
 def max_pool_kernel(spec: MaxPoolSpec, *, hardware_loops: bool = True) -> PieKernel:
-    """The PIE kernel of a maximum pool; raises EspgenError where `supports` gives a reason."""
+    """The PIE kernel of a maximum pool; raises Refused where `supports` gives a reason."""
     reason = supports(spec)
     if reason is not None:
-        raise EspgenError(f"no PIE kernel for this pool: {reason}")
+        raise Refused(reason)
     return kernel_of(spec, hardware_loops, lambda f: _Writer(f, spec).emit())
 
 

@@ -25,7 +25,7 @@ from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import A0, A1, A2, A5, SP, Pool, Q, X
 from espgen.codegen.pie.spec import PieKernel
 from espgen.codegen.pie.store import Store, allocate_step, plan_stores
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 from espgen.ops.float_ties import FloatTies
 
 _ONES = Q(7)
@@ -204,7 +204,7 @@ def mean_kernel(spec: MeanSpec, *, hardware_loops: bool = True) -> PieKernel:
     """The PIE kernel of a mean: out_rows[0] receives one pixel; the number of rows is part of the code (a3 is unused)."""
     reason = supports(spec)
     if reason is not None:
-        raise EspgenError(f"no PIE kernel for this mean: {reason}")
+        raise Refused(reason)
     digest = hashlib.sha256(_function("kernel", spec, hardware_loops).text().encode()).hexdigest()[:8]
     name = f"espgen_pie_mean{8 * spec.element_bytes}_{spec.rows}x{spec.pixels}x{spec.channels}_{digest}"
     function = _function(name, spec, hardware_loops)

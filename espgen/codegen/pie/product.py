@@ -16,7 +16,7 @@ from espgen.codegen.pie.elementwise import StoreVector
 from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, choose_epilogue, load_bias
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import Pool, Q, X
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 _FACTORS = Q(7)
 _BIAS_BYTES = 4 * LANES
@@ -50,8 +50,8 @@ def supports(spec: ProductSpec) -> str | None:
     """None where there is a PIE kernel for this product, else the reason why not."""
     try:
         epilogue = _epilogue(spec)
-    except EspgenError as reason:
-        return reason.message
+    except Refused as reason:
+        return str(reason)
     if isinstance(epilogue, ScaleEpilogue) and epilogue.scale.split > 15:
         return "products too wide for 16-bit factors"
     return None

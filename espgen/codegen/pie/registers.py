@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from espgen.errors import EspgenError
+from espgen.errors import Defect, Refused
 from espgen.target.isa import ABI_NAMES, PIE_REACHABLE
 
 
@@ -16,7 +16,7 @@ class Q:
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < 8:
-            raise EspgenError(f"there is no PIE register q{self.number}")
+            raise Defect(f"there is no PIE register q{self.number}")
 
     def __str__(self) -> str:
         return f"q{self.number}"
@@ -30,7 +30,7 @@ class X:
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < 32:
-            raise EspgenError(f"there is no integer register x{self.number}")
+            raise Defect(f"there is no integer register x{self.number}")
 
     def __str__(self) -> str:
         return ABI_NAMES[self.number]
@@ -54,7 +54,7 @@ class F:
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < 16:
-            raise EspgenError(f"there is no free float register {self.number}")
+            raise Defect(f"there is no free float register {self.number}")
 
     def __str__(self) -> str:
         return f"ft{self.number}" if self.number < 8 else f"fa{self.number - 8}"
@@ -95,9 +95,9 @@ class Pool:
         return len(self._plain)
 
     def take(self) -> X:
-        """A register PIE instructions can name; raises EspgenError when none is left."""
+        """A register PIE instructions can name; raises Refused when none is left."""
         if not self._pie:
-            raise EspgenError("kernel needs more than 16 PIE-reachable registers")
+            raise Refused("kernel needs more than 16 PIE-reachable registers")
         return self._pie.pop(0)
 
     def plain(self) -> X:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.packing import LANES, Window
 from espgen.codegen.pie.registers import SP, Pool, Q, X
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 
 class RowPointers:
@@ -38,7 +38,7 @@ class RowPointers:
         if rows > room:
             self.held_rows = pool.left - max(0, wanted_later + 1 - pool.plain_left) - 2
         if self.held_rows < 1:
-            raise EspgenError("kernel needs more registers than there are")
+            raise Refused("kernel needs more registers than there are")
         self._pixel_step = pixel_step
         self._held = [pool.take() for _ in range(self.held_rows)]
         self._spilled = list(range(self.held_rows, rows))

@@ -16,7 +16,7 @@ from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import A0, A1, A2, A3, A5, Pool, Q, X
 from espgen.codegen.pie.spec import PieKernel
 from espgen.codegen.pie.store import Store, plan_stores
-from espgen.errors import EspgenError
+from espgen.errors import Refused
 
 _FILL = Q(7)
 _TURNS = 6
@@ -49,10 +49,10 @@ def supports(spec: TakeSpec) -> str | None:
 
 
 def take_kernel(spec: TakeSpec, *, hardware_loops: bool = True) -> PieKernel:
-    """The kernel; raises EspgenError where `supports` gives a reason."""
+    """The kernel; raises Refused where `supports` gives a reason."""
     reason = supports(spec)
     if reason is not None:
-        raise EspgenError(f"no PIE kernel for this movement: {reason}")
+        raise Refused(reason)
     digest = hashlib.sha256(_function("kernel", spec, hardware_loops).text().encode()).hexdigest()[:8]
     name = f"espgen_pie_take_{len(spec.offsets)}x{spec.size}_{digest}"
     function = _function(name, spec, hardware_loops)
