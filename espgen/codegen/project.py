@@ -108,6 +108,7 @@ def _write_files(
         "host_sources": host_sources,
         "include_dirs": ["include", "src"],
         "steps": len(component.view.steps),
+        "rings": {name: held.ring_rows for name, held in planned.storage.storages.items() if held.ring_rows},
         "memory": {
             "internal": component.view.internal_bytes,
             "psram": component.view.psram_bytes,

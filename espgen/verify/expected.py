@@ -16,12 +16,14 @@ from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo
 def expected_info(graph: Graph, component: Component) -> ModelInfo:
     """The description of `component`, made of `graph`.
 
-    From the manifest comes only which nodes are views (no code of theirs runs, so they are no layers) and the number of steps.
+    From the manifest comes only which nodes are views (no code of theirs runs, so they are no layers), the number of steps, and
+    which values are held a few rows at a time.
     EspgenError where manifest and graph do not name the same nodes.
     """
     run = _nodes_with_code(graph, component)
     names = dict.fromkeys([*graph.inputs, *(name for node in run for name in node.outputs if name), *graph.outputs])
-    tensors = {name: _tensor(index, graph.value(name)) for index, name in enumerate(names)}
+    rings = _rings(graph, component)
+    tensors = {name: _tensor(index, graph.value(name), rings.get(name)) for index, name in enumerate(names)}
     layers: list[LayerInfo] = []
     first = 0
     for index, node in enumerate(run):
@@ -53,12 +55,23 @@ def _steps(component: Component) -> int:
     return steps
 
 
+def _rings(graph: Graph, component: Component) -> dict[str, int]:
+    rings = component.manifest.get("rings")
+    if not isinstance(rings, dict):
+        raise _broken(component, "no list of rings")
+    made = {name for node in graph.nodes for name in node.outputs} - set(graph.outputs)
+    for name, rows in rings.items():
+        if name not in made or type(rows) is not int or not 0 < rows < rows_of(graph.value(name).shape)[0]:
+            raise _broken(component, f"no value of the graph is a ring {name!r} of {rows!r} rows")
+    return rings
+
+
 def _broken(component: Component, why: str) -> EspgenError:
     place = str(component.path / MANIFEST)
     return EspgenError(f"the component's manifest is broken: {why}", place=place, hint="compile the model again")
 
 
-def _tensor(index: int, value: Value) -> TensorInfo:
+def _tensor(index: int, value: Value, ring_rows: int | None) -> TensorInfo:
     quantized = value.quant is not None and value.quant.per_tensor
     rows, pixels, channels = rows_of(value.shape)
     return TensorInfo(
@@ -70,5 +83,5 @@ def _tensor(index: int, value: Value) -> TensorInfo:
         zero_point=value.zero_point if quantized else 0,
         rows=rows,
         row_bytes=pixels * channels * value.dtype.size,
-        ring_rows=rows,
+        ring_rows=ring_rows or rows,
     )
