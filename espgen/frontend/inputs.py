@@ -16,7 +16,10 @@ from espgen.ir import Extents
 def input_types(
     inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Extents], example: Callable[[str], Sequence[int]]
 ) -> dict[str, TensorType]:
-    """Type of every input, in order. A symbolic first dimension is 1; other symbolic ones come from `shapes`.
+    """Type of every input, in order. An open first dimension is 1; others come from `shapes`.
+
+    A dimension is open where it has no extent or one below 1 (some exporters write -1). A name that stands more than once in one
+    input (some exporters call every open dimension "?") is no name: such dimensions are given with the input's whole shape.
 
     `example` gives a shape that an input might have, for the remedy where the model says nothing.
 
@@ -49,16 +52,32 @@ def input_types(
 
 
 def _dimension_names(inputs: Sequence[ValueInfoProto]) -> list[str]:
-    return [dim.dim_param for item in inputs for dim in item.type.tensor_type.shape.dim if dim.dim_param]
+    return [name for item in inputs for name in _names(item) if name]
+
+
+def _names(item: ValueInfoProto) -> list[str]:
+    """What each dimension of an input is called, "" where it has no name or shares it with another of the same input."""
+    names = [dim.dim_param for dim in item.type.tensor_type.shape.dim]
+    return [name if names.count(name) == 1 else "" for name in names]
+
+
+def _extent(item: ValueInfoProto, axis: int) -> int | None:
+    """What the model fixes dimension `axis` at; None where it is open."""
+    dim = item.type.tensor_type.shape.dim[axis]
+    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
 
 
 def _batch_names(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Extents]) -> dict[str, int]:
-    """Named dimensions that are known: those given, and 1 for those that lead some input's shape."""
+    """Named dimensions that are known: those given alone or in an input's shape, and 1 for those that lead some input's shape."""
     extents = {}
     for item in inputs:
-        dims = item.type.tensor_type.shape.dim
-        if len(dims) > 0 and dims[0].dim_param:
-            extents[dims[0].dim_param] = 1
+        names = _names(item)
+        if names and names[0]:
+            extents[names[0]] = 1
+    for item in inputs:
+        wanted = shapes.get(item.name, ())
+        if not isinstance(wanted, int) and len(wanted) == len(_names(item)):
+            extents.update({name: int(extent) for name, extent in zip(_names(item), wanted, strict=True) if name})
     extents.update({name: value for name, value in shapes.items() if isinstance(value, int)})
     return extents
 
@@ -79,23 +98,34 @@ def _shape(
             place=f"--shape {item.name}", hint="give one extent per dimension",
         )  # fmt: skip
     result = []
-    for axis, dim in enumerate(declared.shape.dim):
-        if dim.dim_param in shapes:
-            used.add(dim.dim_param)
-        fixed = int(dim.dim_value) if dim.HasField("dim_value") else extents.get(dim.dim_param) if dim.dim_param else None
+    for axis, name in enumerate(_names(item)):
+        if name in shapes:
+            used.add(name)
+        fixed = _extent(item, axis)
         if wanted is not None:
-            if dim.HasField("dim_value") and dim.dim_value != wanted[axis]:
+            if fixed is not None and fixed != wanted[axis]:
                 raise EspgenError(
-                    f"dimension {axis} of input {item.name!r} is fixed at {dim.dim_value}",
+                    f"dimension {axis} of input {item.name!r} is fixed at {fixed}",
                     place=f"--shape {item.name}",
-                    hint=f"give {dim.dim_value}, or export the model with a symbolic dimension",
+                    hint=f"give {fixed}, or export the model with a symbolic dimension",
                 )  # fmt: skip
             fixed = int(wanted[axis])
-        elif fixed is None and axis == 0:
+        elif fixed is None:
+            fixed = extents.get(name) if name else None
+        if fixed is None and axis == 0:
             fixed = 1
         if fixed is None:
-            label = dim.dim_param or f"{axis}"
-            option = f"--shape {dim.dim_param}=N" if dim.dim_param else f"--shape {item.name}=.. with all extents"
-            raise EspgenError(f"dimension {label!r} of input {item.name!r} is symbolic", place=item.name, hint=option)
+            option = f"--shape {name}=N" if name else f"--shape {item.name}={_example(item)} with its real extents"
+            called = name or f"{axis}"
+            raise EspgenError(f"dimension {called!r} of input {item.name!r} is symbolic", place=item.name, hint=option)
         result.append(fixed)
     return result
+
+
+_SOME_EXTENT = 32
+
+
+def _example(item: ValueInfoProto) -> str:
+    """A shape that the input might have, as --shape takes it."""
+    extents = [_extent(item, axis) or (_SOME_EXTENT if axis else 1) for axis in range(len(_names(item)))]
+    return ",".join(map(str, extents))

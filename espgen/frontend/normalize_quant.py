@@ -8,6 +8,7 @@ from onnx import NodeProto
 from espgen.errors import EspgenError
 from espgen.frontend.attributes import read_attributes
 from espgen.frontend.importer import Importer
+from espgen.frontend.scales import revived, without_blocks
 from espgen.frontend.tensors import numpy_type, type_name
 from espgen.ir import QuantParams
 
@@ -32,7 +33,8 @@ def quantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
     if data is not None:
         if not np.all(np.isfinite(data.astype(np.float64))):
             raise _bad(node, name, "quantizes a constant that is not finite", "correct the weights in the model")
-        importer.fold(output, quantize(data, quant, dtype), name)
+        _, living = revived(np.zeros_like(data, dtype), quant)
+        importer.fold(output, quantize(data, living, dtype), name)
         return
     importer.declare(output, importer.shape(source), dtype, name)
     importer.quants[output] = quant
@@ -56,6 +58,10 @@ def dequantize_linear(importer: Importer, node: NodeProto, name: str) -> None:
             "make both types the same",
         )
     quant = _parameters(importer, node, name, dtype, zero_point, attrs)
+    if 0.0 in quant.scale:
+        data, quant = revived(importer.constants[source], quant)
+        source = importer.fresh(f"{source}/living")
+        importer.fold(source, data, name)
     importer.dequantized[node.output[0]] = (source, quant)
     if wide:  # biases of TensorFlow's 16-bit models, which ONNX itself has no type for
         real = importer.parameter(node.output[0], "bias", name)
@@ -119,15 +125,17 @@ def _parameters(
     zero_point: np.ndarray | None,
     attrs: dict[str, int],
 ) -> QuantParams:
-    if attrs.get("block_size", 0):
-        raise _bad(node, name, "is quantized in blocks", "quantize per tensor or per channel")
     scale = importer.parameter(node.input[1], "scale", name)
     if scale is None:
         raise _bad(node, name, "has no scale", "give it a constant scale")
     if scale.dtype.kind != "f" and scale.dtype.name != "bfloat16":
         raise _bad(node, name, f"has a scale of type {scale.dtype.name}", "make the scale float32")
+    shape, axis = importer.shape(node.input[0]), attrs.get("axis", 1)
+    if attrs.get("block_size", 0):
+        scale, zero_point, axis = _unblocked(node, name, scale, zero_point, shape, attrs)
     values = tuple(float(value) for value in scale.astype(np.float64).reshape(-1))
-    if not values or not all(0.0 < value < float("inf") for value in values):
+    constant = node.input[0] in importer.constants
+    if not values or not all(0.0 < value < float("inf") or (constant and value == 0.0) for value in values):
         raise _bad(node, name, "has a scale that is not positive and finite", "calibrate the model again")
     points = (0,) * len(values) if zero_point is None else tuple(int(value) for value in zero_point.reshape(-1))
     if zero_point is not None and zero_point.dtype.kind not in "iu":
@@ -146,13 +154,26 @@ def _parameters(
     limits = np.iinfo(dtype)
     if any(not limits.min <= point <= limits.max for point in points):
         raise _bad(node, name, "has a zero point outside its type's range", "calibrate the model again")
-    shape = importer.shape(node.input[0])
-    axis = attrs.get("axis", 1)
     if scale.ndim == 0 or (len(values) == 1):
         return QuantParams(values, points)
     if not -len(shape) <= axis < len(shape) or shape[axis] != len(values):
         raise _bad(node, name, f"has {len(values)} scales for axis {axis} of shape {list(shape)}", "give one scale per channel")
     return QuantParams(values, points, axis % len(shape))
+
+
+def _unblocked(
+    node: NodeProto, name: str, scale: np.ndarray, zero_point: np.ndarray | None, shape: tuple[int, ...], attrs: dict[str, int]
+) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Scales, zero points and axis where blocks differ along one axis at most; EspgenError where they do not."""
+    size, axis = attrs["block_size"], attrs.get("axis", 1)
+    if size < 1 or not -len(shape) <= axis < len(shape):
+        raise _bad(node, name, f"has blocks of {size} along axis {axis} of {list(shape)}", "export the model again")
+    points = np.zeros(scale.shape, np.int8) if zero_point is None else zero_point
+    try:
+        (scales, points), axis = without_blocks(scale, points, shape, axis, size)
+    except ValueError as problem:
+        raise _bad(node, name, f"is quantized in blocks: {problem}", "quantize per tensor or per channel") from None
+    return scales, None if zero_point is None else points, axis
 
 
 def _bad(node: NodeProto, name: str, problem: str, hint: str) -> EspgenError:

@@ -64,6 +64,8 @@ def conv_transpose(importer: Importer, step: Step) -> None:
         stride * (extent - 1) + more + size - pads[axis] - pads[axis + spatial]
         for axis, (extent, stride, more, size) in enumerate(zip(data[2:], strides, extra, effective, strict=True))
     )
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):  # onnx infers the extent with output_padding on top, nobody computes it
+        step = _with_extents(step, result)
     if step.output_shape() != (data[0], weight[1] * group, *result):
         raise step.error(f"its output shape {list(step.output_shape())} isn't what its attributes give, {list(result)}")
     emit(
@@ -103,7 +105,12 @@ def _without_windows_of_padding(step: Step, data: Sequence[int], attrs: dict[str
         min(extent, -(-(size + pad) // stride))
         for extent, size, pad, stride in zip(step.output_shape()[2:], data, attrs["pads"], attrs["strides"], strict=False)
     )
-    types = tuple(kind and replace(kind, shape=(*kind.shape[:2], *kept)) for kind in step.types)
+    return _with_extents(step, kept)
+
+
+def _with_extents(step: Step, extents: Sequence[int]) -> Step:
+    """The step with other spatial extents of its outputs than onnx infers."""
+    types = tuple(kind and replace(kind, shape=(*kind.shape[:2], *extents)) for kind in step.types)
     return replace(step, types=types)
 
 

@@ -19,6 +19,7 @@ from espgen.frontend.functions import inline_functions
 from espgen.frontend.importer import Importer
 from espgen.frontend.inputs import input_types
 from espgen.frontend.limits import MAX_NAME, MAX_NODES, MIN_OPSET
+from espgen.frontend.old_opsets import raised_to_minimum
 from espgen.frontend.tensors import is_four_bit, read_tensor
 from espgen.frontend.translate import CONTRIB_DOMAINS, STANDARD_DOMAINS, translate
 from espgen.frontend.wire import first_bad_offset
@@ -91,6 +92,8 @@ def _check_text(message: Message, place: str) -> None:
 
 def _load(model: ModelProto, place: str, shapes: Mapping[str, Extents], folder: Path | None) -> Graph:
     opset = _opset(model, place)
+    if opset < MIN_OPSET:
+        model, opset = raised_to_minimum(model, opset, place, folder), MIN_OPSET
     model, opsets = inline_functions(model, place)
     graph = model.graph
     if len(graph.node) > MAX_NODES:
@@ -127,11 +130,9 @@ def _opset(model: ModelProto, place: str) -> int:
     used = {node.domain for node in model.graph.node}
     newest = onnx.defs.onnx_opset_version()
     version = versions.get("", newest if not used & set(STANDARD_DOMAINS) else 0)
-    if version < MIN_OPSET:
-        raise EspgenError(
-            f"the model uses opset {version}" if version else "the model imports no ai.onnx opset", place=place,
-            hint=f"export with opset {MIN_OPSET} to {newest}, or run onnx.version_converter",
-        )  # fmt: skip
+    if version < 1:
+        hint = f"export with opset {MIN_OPSET} to {newest}"
+        raise EspgenError("the model imports no ai.onnx opset", place=place, hint=hint)
     if version > newest:
         raise EspgenError(
             f"the model uses opset {version}; the installed onnx knows {newest}", place=place,

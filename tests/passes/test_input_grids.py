@@ -12,37 +12,13 @@ from onnx import NodeProto, TensorProto
 
 sys.path += [str(Path(__file__).parent.parent / name) for name in ("unit", "fuzz")]
 from onnx_models import node, qdq, serialized
-from qdq_graphs import session
+from steps_off import steps_off
 
-from espgen import arith
 from espgen.errors import EspgenError
-from espgen.frontend import load_onnx
-from espgen.interpret import run_integer
 from espgen.ir import DType, QuantParams
-from espgen.ir.layout import from_layout, to_layout
 from espgen.passes.absorb_inputs import joint_grid
-from espgen.passes.pipeline import lower_to_integer
 
 RNG = np.random.default_rng(5)
-
-
-def steps_off(model: bytes, feeds: dict[str, np.ndarray]) -> dict[str, float]:
-    """The largest difference between espgen's and onnxruntime's outputs, in steps of each output."""
-    graph = lower_to_integer(load_onnx(model))
-    given = {}
-    for name in graph.inputs:
-        value, data = graph.value(name), feeds[name]
-        if data.dtype == np.float32:
-            data = arith.quantize(data, value.scale, value.zero_point, value.dtype.minimum, value.dtype.maximum)
-        given[name] = to_layout(data.astype(value.dtype.numpy), value.layout).reshape(value.shape)
-    made = run_integer(graph, given)
-    expected = session(model).run(None, feeds)
-    found = {}
-    for name, real in zip(graph.outputs, expected, strict=True):
-        value = graph.value(name)
-        ordered = from_layout(made[name], value.layout).reshape(real.shape).astype(np.float64)
-        found[name] = float(np.abs(ordered - value.zero_point - np.rint(real.astype(np.float64) / value.scale)).max())
-    return found
 
 
 GRIDS: dict[str, list[tuple[str, float, Any]]] = {
