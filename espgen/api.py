@@ -18,6 +18,7 @@ from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.data.inputs import as_entries, component_inputs, model_inputs
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError, environment_error
+from espgen.frontend.inputs import Numbers
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
 from espgen.ir import Extents, Graph, Value
@@ -41,12 +42,18 @@ from espgen.verify.toolchain import Stored, build_firmware, build_host, stored_b
 from espgen.verify.toolchain import doctor as find_tools
 
 
-def inspect(model: Path, *, shapes: Mapping[str, Extents] | None = None) -> dict[str, Any]:
+def inspect(
+    model: Path,
+    *,
+    shapes: Mapping[str, Extents] | None = None,
+    constants: Mapping[str, Numbers] | None = None,
+    external_data: bool = False,
+) -> dict[str, Any]:
     """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read.
 
     `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
     """
-    source = frontend.load(model, shapes=shapes or {})
+    source = frontend.load(model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data)
     unsupported: list[dict[str, Any]] = []
     macs: dict[str, int] = {}
     counts = Counter(node.op for node in source.nodes)
@@ -96,6 +103,8 @@ def compile(
     output: Path,
     *,
     shapes: Mapping[str, Extents] | None = None,
+    constants: Mapping[str, Numbers] | None = None,
+    external_data: bool = False,
     project: Path | None = None,
     dump_ir: Path | None = None,
     options: Options | None = None,
@@ -108,7 +117,7 @@ def compile(
     check_target(Path(output))
     if project is not None:
         check_example_project(Path(output), Path(project))
-    original = frontend.load(model, shapes=shapes or {})
+    original = frontend.load(model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data)
     graph = lower_to_integer(original, dump_ir)
     chosen = options or Options()
     name = Path(model).stem

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from espgen.errors import EspgenError
 from espgen.frontend.files import first_bytes, place_of
+from espgen.frontend.inputs import Numbers
 from espgen.frontend.reader import load_onnx
 from espgen.ir import Extents, Graph
 
@@ -15,6 +16,7 @@ Source = str | os.PathLike[str] | bytes
 
 _HEAD = 96
 _NO_SHAPES: Mapping[str, Extents] = {}
+_NO_CONSTANTS: Mapping[str, Numbers] = {}
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,23 @@ class Refused:
     remedy: str
 
 
-def load(source: Source, *, shapes: Mapping[str, Extents] = _NO_SHAPES, allow_external_data: bool = False) -> Graph:
+def load(
+    source: Source,
+    *,
+    shapes: Mapping[str, Extents] = _NO_SHAPES,
+    constants: Mapping[str, Numbers] = _NO_CONSTANTS,
+    allow_external_data: bool = False,
+) -> Graph:
     """The source graph of a model file (or of its bytes) in any format that espgen reads.
 
-    shapes, allow_external_data: as load_onnx takes them. Raises EspgenError, also for files of other kinds, which it names.
+    shapes, constants, allow_external_data: as load_onnx takes them. Raises EspgenError, also for files of other
+    kinds, which it names.
     """
     head = first_bytes(source, _HEAD)
     for kind in REFUSED:
         if kind.matches(head):
             raise EspgenError(f"this is {kind.what}, which espgen does not read", place=place_of(source), hint=kind.remedy)
-    return load_onnx(source, shapes=shapes, allow_external_data=allow_external_data)
+    return load_onnx(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data)
 
 
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:
