@@ -18,7 +18,6 @@ from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.data.inputs import as_entries, component_inputs, model_inputs
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError, environment_error
-from espgen.frontend.inputs import Numbers
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
 from espgen.ir import Extents, Graph, Value
@@ -42,18 +41,13 @@ from espgen.verify.toolchain import Stored, build_firmware, build_host, stored_b
 from espgen.verify.toolchain import doctor as find_tools
 
 
-def inspect(
-    model: Path,
-    *,
-    shapes: Mapping[str, Extents] | None = None,
-    constants: Mapping[str, Numbers] | None = None,
-    external_data: bool = False,
-) -> dict[str, Any]:
+def inspect(model: Path, *, shapes: Mapping[str, Extents] | None = None, member: str | None = None) -> dict[str, Any]:
     """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read.
 
+    `member`: which model of a pack.
     `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
     """
-    source = frontend.load(model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data)
+    source = frontend.load(model, shapes=shapes or {}, member=member)
     unsupported: list[dict[str, Any]] = []
     macs: dict[str, int] = {}
     counts = Counter(node.op for node in source.nodes)
@@ -103,24 +97,23 @@ def compile(
     output: Path,
     *,
     shapes: Mapping[str, Extents] | None = None,
-    constants: Mapping[str, Numbers] | None = None,
-    external_data: bool = False,
+    member: str | None = None,
     project: Path | None = None,
     dump_ir: Path | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compile a quantized ONNX model into a component folder; raises EspgenError and leaves `output` untouched otherwise."""
+    """Compile a quantized model (or `member` of a pack) into a component folder; else EspgenError, and `output` is untouched."""
     from espgen.codegen.example_project import check_example_project, write_example_project
 
     started = time.monotonic()
     check_target(Path(output))
     if project is not None:
         check_example_project(Path(output), Path(project))
-    original = frontend.load(model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data)
+    original = frontend.load(model, shapes=shapes or {}, member=member)
     graph = lower_to_integer(original, dump_ir)
     chosen = options or Options()
-    name = Path(model).stem
+    name = Path(model if member is None else member).stem
     source = {"model": Path(model).name, "takes": as_entries(model_inputs(original))}
     folder = generate(graph, Path(output), options=chosen, name=name, extra=source, progress=progress)
     if project is not None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from espgen.errors import EspgenError
-from espgen.frontend.files import first_bytes, place_of
-from espgen.frontend.inputs import Numbers
+from espgen.frontend.espdl import MAGICS, load_espdl
+from espgen.frontend.files import first_bytes, place_of, read_model
 from espgen.frontend.reader import load_onnx
 from espgen.ir import Extents, Graph
 
@@ -16,7 +16,6 @@ Source = str | os.PathLike[str] | bytes
 
 _HEAD = 96
 _NO_SHAPES: Mapping[str, Extents] = {}
-_NO_CONSTANTS: Mapping[str, Numbers] = {}
 
 
 @dataclass(frozen=True)
@@ -29,22 +28,26 @@ class Refused:
 
 
 def load(
-    source: Source,
-    *,
-    shapes: Mapping[str, Extents] = _NO_SHAPES,
-    constants: Mapping[str, Numbers] = _NO_CONSTANTS,
-    allow_external_data: bool = False,
+    source: Source, *, shapes: Mapping[str, Extents] = _NO_SHAPES, allow_external_data: bool = False, member: str | None = None
 ) -> Graph:
     """The source graph of a model file (or of its bytes) in any format that espgen reads.
 
-    shapes, constants, allow_external_data: as load_onnx takes them. Raises EspgenError, also for files of other
-    kinds, which it names.
+    shapes, allow_external_data: as load_onnx takes them
+    member: which model of a pack of .espdl files
+
+    Raises EspgenError, also for files of other kinds, which it names.
     """
     head = first_bytes(source, _HEAD)
     for kind in REFUSED:
         if kind.matches(head):
             raise EspgenError(f"this is {kind.what}, which espgen does not read", place=place_of(source), hint=kind.remedy)
-    return load_onnx(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data)
+    if head.startswith(MAGICS):
+        if shapes:
+            raise EspgenError("the shapes of an .espdl file are fixed", place=place_of(source), hint="leave --shape out")
+        return load_espdl(read_model(source), place_of(source), member=member).graph
+    if member is not None:
+        raise EspgenError("only packs of .espdl files have members", place=place_of(source), hint="leave --member out")
+    return load_onnx(source, shapes=shapes, allow_external_data=allow_external_data)
 
 
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:
@@ -77,7 +80,5 @@ REFUSED: tuple[Refused, ...] = (
     Refused(_starts(b"\x89HDF\r\n\x1a\n"), "an HDF5 file (Keras .h5)", _KERAS),
     Refused(_starts(*(bytes((0x80, version)) for version in range(2, 6))), "a Python pickle (an old PyTorch file?)", _TORCH),
     Refused(_starts(b"<?xml", b"<net"), "an XML file (OpenVINO?)", "give the ONNX model that it was made from"),
-    Refused(_starts(b"EDL1", b"EDL2", b"PDL1", b"PDL2", b"PDL3"), "an ESP-DL model (.espdl)",
-            "give the ONNX model that it was made from"),
 )  # fmt: skip
 """Tried in this order, the first that matches names the file; what none of them knows is read as ONNX."""

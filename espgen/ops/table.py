@@ -224,7 +224,22 @@ def _lower_unary(context: LoweringContext, node: Node) -> None:
     context.emit(node.name, "table", (operand,), (output,), **attrs, **bounds_of_output)
 
 
-LOWER = {"Unary": _lower_unary}
+def _lower_given(context: LoweringContext, node: Node) -> None:
+    """Table: entries that the model itself gives, in the form that it names."""
+    result = activation(context, node, node.outputs[0])
+    source = activation(context, node, node.inputs[0])
+    (operand,), layout = fetch_all(context, node, node.inputs)
+    output = context.define(node.outputs[0], layout)
+    limits = clip_bounds(context, node, node.outputs[0])
+    entries = np.asarray(node.attrs["table"]).astype(np.int64)
+    if source.dtype is DType.INT8:
+        attrs: dict[str, Any] = {"table": entries.astype(result.dtype.numpy)}
+    else:
+        attrs = form_attrs(TableForm(node.attrs["mode"], node.attrs["bits"], entries), result.dtype)
+    context.emit(node.name, "table", (operand,), (output,), **attrs, **limits)
+
+
+LOWER = {"Table": _lower_given, "Unary": _lower_unary}
 
 
 SPECS = (

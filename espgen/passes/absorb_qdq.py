@@ -239,6 +239,17 @@ def constant_of(builder: Builder, symbol: Symbol) -> np.ndarray | None:
     return None
 
 
+def _table(builder: Builder, node: Node) -> None:
+    """Given entries for the integers themselves: what these mean is no business of the table."""
+    output = builder.source.value(node.outputs[0])
+    operand = builder.symbols[node.inputs[0]]
+    assert isinstance(operand, Quantized)
+    attrs = {key: value for key, value in node.attrs.items() if key != "quant"}
+    made = builder.declare(output.name, output.shape, output.dtype, node.attrs["quant"])
+    builder.emit(node.name, node.op, (operand.name,), (made,), **attrs)
+    builder.symbols[output.name] = Quantized(output.name, output.shape, made)
+
+
 def _identity(builder: Builder, node: Node) -> None:
     builder.symbols[node.outputs[0]] = builder.symbols[node.inputs[0]]
 
@@ -364,4 +375,5 @@ _HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "Relu": _clip,
     "Resize": _resize,
     "Split": absorb_split,
+    "Table": _table,
 }

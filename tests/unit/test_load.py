@@ -43,7 +43,6 @@ OTHERS = {
     "zip": (_archive("model.onnx"), "zip", "unpack"),
     "gzip": (gzip.compress(ONNX), "gzip", "gunzip"),
     "xml": (b'<?xml version="1.0"?><net name="x"/>', "XML", "ONNX"),
-    "espdl": (b"EDL2" + bytes(40), ".espdl", "ONNX"),
 }
 
 

@@ -48,7 +48,6 @@ SCALAR: Mapping[str, str] = MappingProxyType(
         "lui": "dU",
         "j": "l",
         "ret": "",
-        "fence": "",
         "nop": "",
     }
 )

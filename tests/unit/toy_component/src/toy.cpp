@@ -182,7 +182,6 @@ const espgen::Model kModel = {
     kBuffers,
     5,
     {528, 256, 3, "optimal"},
-    {nullptr, nullptr},
 };
 
 }  // namespace toy
