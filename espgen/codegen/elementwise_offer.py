@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from espgen.codegen.family import Family, KernelOptions, Parts, assembly_call
-from espgen.codegen.pie import product, weighted_sum
+from espgen.codegen.pie import prelu, product, weighted_sum
 from espgen.codegen.pie.copies import Copy, FlipSign
 from espgen.codegen.pie.elementwise import RowShape, VectorBody, elementwise_kernel
+from espgen.codegen.pie.gather import GatherTable
 from espgen.codegen.pie.packing import LANES
+from espgen.codegen.pie.prelu import Prelu
 from espgen.codegen.pie.product import Product, ProductSpec
 from espgen.codegen.pie.weighted_sum import SumSpec, sum_body
-from espgen.errors import Refusal
+from espgen.errors import Refusal, Refused
 from espgen.ir import DType, Graph, Node
 from espgen.ops.base import RowTable, Storage, StorageOf, bounds, rows_of
 from espgen.ops.broadcast import Operand, operand
@@ -98,6 +102,13 @@ def _element_bytes(node: Node, graph: Graph) -> int | None:
     return {DType.INT8: 1, DType.INT16: 2}.get(types.pop()) if len(types) == 1 else None
 
 
+def _table(node: Node, graph: Graph) -> MakeBody | str:
+    if _element_bytes(node, graph) != 1:
+        return "not int8 to int8"
+    entries = np.asarray(node.attrs["table"]).astype(np.int8)
+    return lambda: GatherTable(entries)
+
+
 def _sum(node: Node, graph: Graph) -> MakeBody | str:
     size = _element_bytes(node, graph)
     if size is None:
@@ -118,6 +129,20 @@ def _product(node: Node, graph: Graph) -> MakeBody | str:
     return product.supports(spec) or (lambda: Product(spec))
 
 
+def _prelu(node: Node, graph: Graph) -> MakeBody | str:
+    size = _element_bytes(node, graph)
+    if size is None:
+        return "not all int8 or all int16"
+    low, high = bounds(node, graph)
+    first, second = (graph.value(name).zero_point for name in node.inputs)
+    point = graph.value(node.outputs[0]).zero_point
+    try:
+        spec = prelu.prelu_spec(node.attrs["positive"], node.attrs["negative"], (first, second), point, low, high, size)
+    except Refused as reason:
+        return str(reason)
+    return prelu.supports(spec) or (lambda: Prelu(spec))
+
+
 def _flip(node: Node, graph: Graph) -> MakeBody | str:
     size = graph.value(node.outputs[0]).dtype.size
     return (lambda: FlipSign(size)) if size <= 2 else "wider than 16 bits"
@@ -132,6 +157,8 @@ _BODIES: dict[str, Callable[[Node, Graph], MakeBody | str]] = {
     "mul": _product,
     "flip_sign": _flip,
     "reshape": _copy,
+    "prelu": _prelu,
+    "table": _table,
 }
 
 ELEMENTWISE = Family("pie elementwise", tuple(_BODIES), _needs, _parts)
