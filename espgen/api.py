@@ -18,6 +18,7 @@ from espgen.codegen.project import GRAPH, MANIFEST, check_target
 from espgen.data.inputs import as_entries, component_inputs, model_inputs
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError, environment_error
+from espgen.frontend.inputs import Numbers
 from espgen.interpret import run_layers
 from espgen.interpret.store import load as load_graph
 from espgen.ir import Extents, Graph, Value
@@ -41,13 +42,22 @@ from espgen.verify.toolchain import Stored, build_firmware, build_host, stored_b
 from espgen.verify.toolchain import doctor as find_tools
 
 
-def inspect(model: Path, *, shapes: Mapping[str, Extents] | None = None, member: str | None = None) -> dict[str, Any]:
+def inspect(
+    model: Path,
+    *,
+    shapes: Mapping[str, Extents] | None = None,
+    constants: Mapping[str, Numbers] | None = None,
+    external_data: bool = False,
+    member: str | None = None,
+) -> dict[str, Any]:
     """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read.
 
     `member`: which model of a pack.
     `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
     """
-    source = frontend.load(model, shapes=shapes or {}, member=member)
+    source = frontend.load(
+        model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data, member=member
+    )
     unsupported: list[dict[str, Any]] = []
     macs: dict[str, int] = {}
     counts = Counter(node.op for node in source.nodes)
@@ -97,6 +107,8 @@ def compile(
     output: Path,
     *,
     shapes: Mapping[str, Extents] | None = None,
+    constants: Mapping[str, Numbers] | None = None,
+    external_data: bool = False,
     member: str | None = None,
     project: Path | None = None,
     dump_ir: Path | None = None,
@@ -110,7 +122,9 @@ def compile(
     check_target(Path(output))
     if project is not None:
         check_example_project(Path(output), Path(project))
-    original = frontend.load(model, shapes=shapes or {}, member=member)
+    original = frontend.load(
+        model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data, member=member
+    )
     graph = lower_to_integer(original, dump_ir)
     chosen = options or Options()
     name = Path(model if member is None else member).stem

@@ -12,6 +12,7 @@ from espgen import api, frontend
 from espgen.data.images import Preprocess
 from espgen.data.mapping import Mapped
 from espgen.errors import EspgenError
+from espgen.frontend.inputs import Numbers
 from espgen.ir import Extents
 from espgen.quantize.commands import evaluate_models
 from espgen.quantize.evaluate import Runner, integer_runner
@@ -39,6 +40,7 @@ def run(
     jobs: int = 1,
     dask: str | None = None,
     shapes: Mapping[str, Extents] | None = None,
+    constants: Mapping[str, Numbers] | None = None,
     inputs: Mapped | None = None,
     progress: api.Progress | None = None,
 ) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def run(
             jobs=jobs,
             dask=dask,
             shapes=shapes,
+            constants=constants,
             runners=runners,
             inputs=inputs,
             progress=progress,

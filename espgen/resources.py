@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-MODEL_ABI = 3
+MODEL_ABI = 4
 """espgen::kModelAbi: what a generated component tells about itself, and in which structures."""
 
 

@@ -15,30 +15,30 @@ from espgen.cli.options import (
     existing,
     input_option,
     member_option,
+    model_options,
     output_options,
     parse_bytes,
     progress,
-    shape_option,
     show,
 )
 from espgen.errors import ENVIRONMENT, MISMATCH
 from espgen.target.chips import Chip
 
 if TYPE_CHECKING:
-    from espgen.ir import Extents
+    pass
 
 
 @click.command()
 @click.argument("model", type=existing("file"))
-@shape_option
+@model_options
 @member_option
 @output_options
-def inspect(model: Path, shapes: dict[str, Extents], member: str | None, as_json: bool, debug: bool) -> None:
+def inspect(model: Path, as_json: bool, debug: bool, **given: Any) -> None:
     """Show a model's operators, and what is unsupported and why."""
     from espgen import api
     from espgen.report import text
 
-    show(api.inspect(model, shapes=shapes, member=member), text.inspection, as_json)
+    show(api.inspect(model, **given), text.inspection, as_json)
 
 
 @click.command("compile")
@@ -64,7 +64,7 @@ def inspect(model: Path, shapes: dict[str, Extents], member: str | None, as_json
               help="esp.lp.* in kernels (the default), or branches for early silicon.")  # fmt: skip
 @click.option("--schedule", type=click.Choice(["auto", "bands", "layers"]),
               help="Bands of rows of several layers where faster (auto, default), wherever it saves RAM, never.")  # fmt: skip
-@shape_option
+@model_options
 @member_option
 @output_options
 def compile_(
@@ -82,10 +82,9 @@ def compile_(
     url: str | None,
     hardware_loops: bool | None,
     schedule: str | None,
-    shapes: dict[str, Extents],
-    member: str | None,
     as_json: bool,
     debug: bool,
+    **given: Any,
 ) -> None:
     """Compile a quantized model into an ESP-IDF component."""
     from espgen import api
@@ -105,7 +104,7 @@ def compile_(
     }
     options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
     result = api.compile(
-        model, output, shapes=shapes, member=member, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json)
+        model, output, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json), **given
     )
     show(result, text.compilation, as_json)
 

@@ -40,6 +40,17 @@ def shape_option(command: Command) -> Command:
     )(command)
 
 
+def model_options(command: Command) -> Command:
+    """--shape, --const and --external-data: what a model file leaves open."""
+    command = click.option("--external-data", is_flag=True,
+                           help="Read weights from files in the model's folder (float models: always).")(command)  # fmt: skip
+    command = click.option(
+        "--const", "constants", multiple=True, metavar="NAME=F[,F..]", callback=_parse_constants,
+        help="Make an input a constant: one number, or one per element; may be repeated.",
+    )(command)  # fmt: skip
+    return shape_option(command)
+
+
 def member_option(command: Command) -> Command:
     """--member, for files that hold several models."""
     return click.option("--member", metavar="NAME", help="Which model of a pack of ESP-DL's .espdl files.")(command)
@@ -69,6 +80,22 @@ def _parse_shapes(_context: click.Context, _option: click.Parameter, entries: Se
             raise click.BadParameter(f"{name!r} is named twice")
         shapes[name] = int(text) if len(extents) == 1 else tuple(int(extent) for extent in extents)
     return shapes
+
+
+def _parse_constants(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> dict[str, list[float | int]]:
+    constants: dict[str, list[float | int]] = {}
+    for entry in entries:
+        name, _, text = entry.rpartition("=")
+        try:
+            numbers: list[float | int] = [int(part) if part.lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if not name or not numbers:
+            raise click.BadParameter(f"{entry!r} is not of the form name=F or name=F,F,.. with numbers")
+        if name in constants:
+            raise click.BadParameter(f"{name!r} is named twice")
+        constants[name] = numbers
+    return constants
 
 
 def _parse_inputs(_context: click.Context, _option: click.Parameter, entries: Sequence[str]) -> Inputs:

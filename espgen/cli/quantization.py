@@ -14,9 +14,9 @@ from espgen.cli.options import (
     chip_option,
     existing,
     input_option,
+    model_options,
     output_options,
     progress,
-    shape_option,
     show,
 )
 from espgen.target.chips import DEFAULT
@@ -150,7 +150,7 @@ def _options(given: dict[str, Any], **more: Any) -> QuantizeOptions:
 @click.option("--amct-record", "amct_record_path", type=click.Path(dir_okay=False, path_type=Path), metavar="F.txt",
               help="Also write the scales as AMCT's text record.")  # fmt: skip
 @input_option
-@shape_option
+@model_options
 @output_options
 def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, **given: Any) -> None:
     """Quantize a float model: QDQ ONNX out, with an error table."""
@@ -199,7 +199,7 @@ def quantize(model: Path, output: Path, data: str, as_json: bool, debug: bool, *
 @_with(_METHODS)
 @_with(_WORKERS)
 @input_option
-@shape_option
+@model_options
 @output_options
 def quantize_fallback(model: Path, output: Path, data: str, by: str, as_json: bool, debug: bool, **given: Any) -> None:
     """Quantize, and roll back layers: until accuracy is met, or where int8 brings no speed."""
@@ -265,7 +265,7 @@ def _by_latency(model: Path, output: Path, data: str, as_json: bool, given: dict
 @_with(_CONVERSION)
 @_RECORD
 @input_option
-@shape_option
+@model_options
 @output_options
 def convert(
     model: Path,
@@ -308,7 +308,7 @@ def convert(
 @_with(_PIXELS)
 @_with(_WORKERS)
 @input_option
-@shape_option
+@model_options
 @output_options
 def evaluate(
     float_model: Path | None,
@@ -341,6 +341,7 @@ def evaluate(
         jobs=given["jobs"] or 1,
         dask=given["dask"],
         shapes=given["shapes"],
+        constants=given["constants"],
         inputs=given["inputs"],
         progress=progress(as_json),
     )

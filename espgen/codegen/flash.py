@@ -5,7 +5,7 @@ from __future__ import annotations
 from espgen.codegen.views import ComponentView, LayersView
 
 POINTER = 4
-RECORDS = {"Tensor": 68, "Layer": 24, "Step": 16, "LiveBuffer": 20, "Arena": 12, "Model": 116}
+RECORDS = {"Tensor": 68, "Layer": 24, "Step": 16, "LiveBuffer": 20, "Arena": 12, "Model": 124}
 """sizeof on the chip of the structures in espgen/model.h and espgen/arena.h, which assert them."""
 
 

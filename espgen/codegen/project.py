@@ -12,6 +12,8 @@ from typing import Any
 from espgen.codegen.component import Component, Layers, Planned
 from espgen.codegen.flash import table_bytes
 from espgen.codegen.pie.asm import assembly_file
+from espgen.codegen.pie.watch import FILE as WATCH_FILE
+from espgen.codegen.pie.watch import watch_functions
 from espgen.codegen.render import render
 from espgen.codegen.seal import sealed
 from espgen.errors import EspgenError, environment_error
@@ -88,6 +90,8 @@ def _write_files(
         chip_sources.append(f"src/{symbol}.S")
         _write(folder / chip_sources[-1], assembly_file([text], levels).encode())
     if component.assembly:
+        chip_sources.append(f"src/{WATCH_FILE}.S")
+        _write(folder / chip_sources[-1], assembly_file(list(watch_functions()), levels).encode())
         for name, text in support_files(levels).items():
             _write(folder / "src" / name, text.encode())
     shared = [f"src/{model}.cpp", f"src/{model}_io.cpp"]

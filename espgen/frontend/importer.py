@@ -79,10 +79,26 @@ class Importer:
             data = self._dequantized(name)
         if data is None:
             raise EspgenError(
-                f"{what} {name!r} is computed at run time", node=node, place=name,
-                hint=f"make {what} a constant of the model",
+                f"{what} {name!r} is computed at run time", node=node, place=name, hint=self._made_constant(name, what)
             )  # fmt: skip
         return data
+
+    def _made_constant(self, name: str, what: str) -> str:
+        """How a value that is computed at run time becomes constant: through the one input it depends on, or in the model."""
+        makers = {output: made for made in self.nodes for output in made.outputs}
+        waiting, inputs, seen = [self.resolve(name)], set(), set()
+        while waiting:
+            value = waiting.pop()
+            if not value or value in seen or value in self.constants:
+                continue
+            seen.add(value)
+            if value in makers:
+                waiting.extend(makers[value].inputs)
+            else:
+                inputs.add(value)
+        if len(inputs) == 1:
+            return f"make its input a constant: --const {inputs.pop()}=VALUE, or make {what} a constant of the model"
+        return f"make {what} a constant of the model"
 
     def _dequantized(self, name: str) -> np.ndarray | None:
         """Real values of a constant behind DequantizeLinear (quantizers wrap statistics and bounds, too), else None."""

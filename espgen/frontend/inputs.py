@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from onnx import ValueInfoProto
 
 from espgen.errors import EspgenError
@@ -11,6 +12,9 @@ from espgen.frontend.importer import TensorType
 from espgen.frontend.limits import check_shape
 from espgen.frontend.tensors import numpy_type
 from espgen.ir import Extents
+
+Numbers = Sequence[float | int]
+"""What an input is fixed at: one number, or one per element."""
 
 
 def input_types(
@@ -49,6 +53,28 @@ def input_types(
             hint=f"the model has {', '.join(known) or 'none'}",
         )  # fmt: skip
     return result
+
+
+def constant_inputs(types: Mapping[str, TensorType], constants: Mapping[str, Numbers]) -> dict[str, np.ndarray]:
+    """Arrays of the inputs that are given as constants. EspgenError for other names, counts, and numbers beyond the type."""
+    found = {}
+    for name, numbers in constants.items():
+        place = f"--const {name}"
+        if name not in types:
+            hint = f"the model has {', '.join(sorted(types)) or 'none'}"
+            raise EspgenError(f"no input is called {name!r}", place=place, hint=hint)
+        kind, given = types[name], np.asarray(numbers)
+        elements = int(np.prod(kind.shape, dtype=np.int64))
+        if given.size not in (1, elements):
+            hint = f"give one number, or {elements}"
+            raise EspgenError(f"{given.size} numbers for input {name!r} of shape {list(kind.shape)}", place=place, hint=hint)
+        with np.errstate(all="ignore"):
+            data = given.astype(kind.dtype)
+        if kind.dtype.kind in "iub" and not np.array_equal(data.astype(np.float64), given.astype(np.float64)):
+            hint = f"input {name!r} takes {kind.dtype.name}"
+            raise EspgenError(f"{numbers[0]:g} is no {kind.dtype.name}", place=place, hint=hint)
+        found[name] = np.array(np.broadcast_to(data.reshape(kind.shape if given.size == elements else ()), kind.shape))
+    return found
 
 
 def _dimension_names(inputs: Sequence[ValueInfoProto]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from espgen.errors import EspgenError
 from espgen.frontend.espdl import MAGICS, load_espdl
 from espgen.frontend.files import first_bytes, place_of, read_model
+from espgen.frontend.inputs import Numbers
 from espgen.frontend.reader import load_onnx
 from espgen.ir import Extents, Graph
 
@@ -16,6 +17,7 @@ Source = str | os.PathLike[str] | bytes
 
 _HEAD = 96
 _NO_SHAPES: Mapping[str, Extents] = {}
+_NO_CONSTANTS: Mapping[str, Numbers] = {}
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,16 @@ class Refused:
 
 
 def load(
-    source: Source, *, shapes: Mapping[str, Extents] = _NO_SHAPES, allow_external_data: bool = False, member: str | None = None
+    source: Source,
+    *,
+    shapes: Mapping[str, Extents] = _NO_SHAPES,
+    constants: Mapping[str, Numbers] = _NO_CONSTANTS,
+    allow_external_data: bool = False,
+    member: str | None = None,
 ) -> Graph:
     """The source graph of a model file (or of its bytes) in any format that espgen reads.
 
-    shapes, allow_external_data: as load_onnx takes them
+    shapes, constants, allow_external_data: as load_onnx takes them
     member: which model of a pack of .espdl files
 
     Raises EspgenError, also for files of other kinds, which it names.
@@ -42,12 +49,14 @@ def load(
         if kind.matches(head):
             raise EspgenError(f"this is {kind.what}, which espgen does not read", place=place_of(source), hint=kind.remedy)
     if head.startswith(MAGICS):
-        if shapes:
-            raise EspgenError("the shapes of an .espdl file are fixed", place=place_of(source), hint="leave --shape out")
+        for option, given in (("--shape", shapes), ("--const", constants)):
+            if given:
+                place = place_of(source)
+                raise EspgenError("nothing is left open in an .espdl file", place=place, hint=f"leave {option} out")
         return load_espdl(read_model(source), place_of(source), member=member).graph
     if member is not None:
         raise EspgenError("only packs of .espdl files have members", place=place_of(source), hint="leave --member out")
-    return load_onnx(source, shapes=shapes, allow_external_data=allow_external_data)
+    return load_onnx(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data)
 
 
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:

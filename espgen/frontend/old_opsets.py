@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 
 from espgen.errors import EspgenError
 from espgen.frontend.limits import MIN_OPSET
-from espgen.frontend.tensors import read_tensor
+from espgen.frontend.tensors import with_data
 
 _OLDEST = 7
 """Older ones have Add, Gemm and others broadcast by attributes of their own, which the converter does not know in all cases."""
@@ -22,12 +22,7 @@ def raised_to_minimum(model: ModelProto, version: int, place: str, folder: Path 
     """
     if version < _OLDEST:
         raise _refused(version, "which is too old to be converted", place)
-    whole = ModelProto()
-    whole.CopyFrom(model)
-    for tensor in whole.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            data = read_tensor(tensor, f"initializer {tensor.name!r}", None, folder)
-            tensor.CopyFrom(numpy_helper.from_array(data, tensor.name))
+    whole = with_data(model, folder)
     try:
         _check(whole)
         return onnx.version_converter.convert_version(whole, MIN_OPSET)

@@ -17,7 +17,7 @@ from espgen.frontend.example_shape import example_shape
 from espgen.frontend.files import place_of, read_model
 from espgen.frontend.functions import inline_functions
 from espgen.frontend.importer import Importer
-from espgen.frontend.inputs import input_types
+from espgen.frontend.inputs import Numbers, constant_inputs, input_types
 from espgen.frontend.limits import MAX_NAME, MAX_NODES, MIN_OPSET
 from espgen.frontend.old_opsets import raised_to_minimum
 from espgen.frontend.tensors import is_four_bit, read_tensor
@@ -26,18 +26,21 @@ from espgen.frontend.wire import first_bad_offset
 from espgen.ir import Extents, Graph, verify
 
 _NO_SHAPES: Mapping[str, Extents] = {}
+_NO_CONSTANTS: Mapping[str, Numbers] = {}
 
 
 def load_onnx(
     source: str | os.PathLike[str] | bytes,
     *,
     shapes: Mapping[str, Extents] = _NO_SHAPES,
+    constants: Mapping[str, Numbers] = _NO_CONSTANTS,
     allow_external_data: bool = False,
 ) -> Graph:
     """The source graph of an ONNX model: ONNX operator names, NCHW, canonical attributes, static shapes.
 
     `shapes` fixes symbolic dimensions: name of a dimension -> extent, or name of an input -> its shape; a symbolic
-    first dimension (the batch) is 1 otherwise. External data is refused unless allowed, and then must lie below the
+    first dimension (the batch) is 1 otherwise. `constants` makes inputs constant: one number for all elements, or as many as
+    there are elements, row by row. External data is refused unless allowed, and then must lie below the
     model's folder.
     Raises EspgenError naming the node, value or byte offset, and the remedy.
     """
@@ -45,7 +48,7 @@ def load_onnx(
     data = read_model(source)
     folder = None if isinstance(source, bytes) or not allow_external_data else Path(source).parent
     try:
-        return _load(_parse(data, place), place, shapes, folder)
+        return _load(parse(data, place), place, shapes, constants, folder)
     except UnicodeDecodeError as error:
         raise EspgenError(
             "the model holds a name that is not UTF-8",
@@ -56,7 +59,8 @@ def load_onnx(
         raise EspgenError("the model nests too deeply", place=place, hint="flatten nested subgraphs before export") from None
 
 
-def _parse(data: bytes, place: str) -> ModelProto:
+def parse(data: bytes, place: str) -> ModelProto:
+    """The model in `data`. Raises EspgenError where it is damaged, or no ONNX model."""
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -90,7 +94,9 @@ def _check_text(message: Message, place: str) -> None:
                     raise EspgenError("a name is not UTF-8", place=where, hint="the file is damaged: export the model again")
 
 
-def _load(model: ModelProto, place: str, shapes: Mapping[str, Extents], folder: Path | None) -> Graph:
+def _load(
+    model: ModelProto, place: str, shapes: Mapping[str, Extents], constants: Mapping[str, Numbers], folder: Path | None
+) -> Graph:
     opset = _opset(model, place)
     if opset < MIN_OPSET:
         model, opset = raised_to_minimum(model, opset, place, folder), MIN_OPSET
@@ -108,15 +114,20 @@ def _load(model: ModelProto, place: str, shapes: Mapping[str, Extents], folder: 
             importer.four_bit.add(tensor.name)
     # Exporters before ONNX IR 4 list initializers as inputs, too: those are constants.
     real_inputs = [item for item in graph.input if item.name not in importer.constants]
-    for name, kind in input_types(real_inputs, shapes, lambda name: example_shape(graph, name)).items():
-        importer.declare(name, kind.shape, kind.dtype)
+    types = input_types(real_inputs, shapes, lambda name: example_shape(graph, name))
+    fixed = constant_inputs(types, constants)
+    for name, kind in types.items():
+        if name in fixed:
+            importer.add_constant(name, fixed[name])
+        else:
+            importer.declare(name, kind.shape, kind.dtype)
     for index, node in enumerate(_sorted(graph, importer, place)):
         translate(importer, node, index)
     outputs = [item.name for item in graph.output]
     for output in outputs:
         if importer.resolve(output) not in importer.types:
             raise EspgenError(f"graph output {output!r} is computed by no node", place=output, hint="export the model again")
-    result = importer.finish(graph.name, [item.name for item in real_inputs], outputs)
+    result = importer.finish(graph.name, [name for name in types if name not in fixed], outputs)
     verify(result, "reading the model")
     return result
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from espgen.errors import EspgenError
 from espgen.frontend.limits import check_shape
@@ -84,6 +84,17 @@ def read_tensor(tensor: TensorProto, what: str, node: str | None = None, folder:
     return little.astype(dtype).reshape(shape)
 
 
+def with_data(model: ModelProto, folder: Path | None) -> ModelProto:
+    """A copy of the model whose initializers hold their data. EspgenError as read_tensor."""
+    whole = ModelProto()
+    whole.CopyFrom(model)
+    for tensor in whole.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            data = read_tensor(tensor, f"initializer {tensor.name!r}", None, folder)
+            tensor.CopyFrom(numpy_helper.from_array(data, tensor.name))
+    return whole
+
+
 _RESAVE = "the file is damaged: export the model again"
 
 
@@ -118,7 +129,8 @@ def _unpack_four_bit(raw: bytes, elements: int, dtype: np.dtype) -> np.ndarray:
 def _external(tensor: TensorProto, expected: int, what: str, node: str | None, folder: Path | None) -> bytes:
     """Bytes of a tensor kept in another file, which must be a regular file below the model's folder."""
     if folder is None:
-        raise _bad(what, node, "keeps its data in another file", "allow external data, or save the model in one file")
+        hint = "give --external-data (allow_external_data in Python), or save the model in one file"
+        raise _bad(what, node, "keeps its data in another file", hint)
     fields = {entry.key: entry.value for entry in tensor.external_data}
     try:
         offset, length = int(fields.get("offset", "0")), int(fields.get("length", str(expected)))
@@ -126,9 +138,11 @@ def _external(tensor: TensorProto, expected: int, what: str, node: str | None, f
         raise _bad(what, node, "has an external offset or length that is no number", _RESAVE) from None
     root = folder.resolve()
     location = fields.get("location", "")
-    path = (root / location).resolve() if "\0" not in location else root
-    if not path.is_relative_to(root) or not path.is_file():
-        raise _bad(what, node, "names no regular file below the model's folder", "put the data file next to the model")
+    path = root / location if "\0" not in location else root
+    # A file of that name below the folder and nothing else: no absolute path, no "..", no link on the way.
+    if not location or Path(location).is_absolute() or path.resolve() != path or not path.is_file():
+        hint = "put the data file next to the model (the file itself, no link)"
+        raise _bad(what, node, "names no regular file below the model's folder", hint)
     if offset < 0 or length != expected or offset + length > path.stat().st_size:
         raise _bad(what, node, f"needs {expected} bytes at offset {offset} of {path.name}, which it does not have", _RESAVE)
     with path.open("rb") as stream:

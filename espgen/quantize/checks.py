@@ -8,6 +8,7 @@ from pathlib import Path
 
 from espgen import frontend
 from espgen.errors import ENVIRONMENT, EspgenError
+from espgen.frontend.inputs import Numbers
 from espgen.ir import DType, Graph
 from espgen.ops.expression import FUNCTIONS
 from espgen.passes.lower import lowerings
@@ -18,21 +19,24 @@ from espgen.quantize.pipeline import check_quantizable
 _FOLDED = frozenset({"BatchNormalization", "Identity", "Dropout", "Relu", "Clip", "Constant"})
 
 
-def load_model(model: Path, shapes: Mapping[str, Sequence[int] | int]) -> Graph:
+def load_model(
+    model: Path, shapes: Mapping[str, Sequence[int] | int], constants: Mapping[str, Numbers] | None = None
+) -> Graph:
     """The source graph of a model file; weights may lie in a file beside it, below the model's folder."""
-    return frontend.load(model, shapes=shapes, allow_external_data=True)
+    return frontend.load(model, shapes=shapes, constants=constants or {}, allow_external_data=True)
 
 
 def check_network(graph: Graph, fuse_list: FuseList | None = None) -> None:
     """EspgenError for a network that is quantized already, has no float inputs, or runs in fixed batches."""
     check_quantizable(graph)
-    for name in graph.inputs:
+    extents = {(*graph.value(name).shape, 1)[0] for name in graph.inputs}
+    if len(extents) == 1 and extents != {1}:  # other axes lead where they differ: layers of a recurrent state, say
+        name = graph.inputs[0]
         shape = graph.value(name).shape
-        if shape and shape[0] != 1:
-            raise EspgenError(
-                f"the first axis of input {name!r} has {shape[0]} entries, not one sample", place=f"shape {shape}",
-                hint="export the model with a batch of 1, or with a symbolic batch",
-            )  # fmt: skip
+        raise EspgenError(
+            f"the first axis of input {name!r} has {shape[0]} entries, not one sample", place=f"shape {shape}",
+            hint="export the model with a batch of 1, or with a symbolic batch",
+        )  # fmt: skip
     names = {node.name for node in graph.nodes}
     for name in (part for pair in fuse_list or () for part in pair):
         if name not in names:

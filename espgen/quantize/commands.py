@@ -19,6 +19,8 @@ from espgen.data.mapping import Mapped
 from espgen.data.meaning import saturation
 from espgen.data.samples import Samples, load
 from espgen.errors import EspgenError
+from espgen.frontend.inputs import Numbers
+from espgen.frontend.one_file import in_one_file
 from espgen.ir import DType, Extents, Graph
 from espgen.quantize import amct_flow, amct_record, latency
 from espgen.quantize.adapt import Adapted, adapt
@@ -88,6 +90,8 @@ class QuantizeOptions:
     layerwise: bool = True
     config: Path | None = None
     shapes: Mapping[str, Sequence[int] | int] = field(default_factory=dict)
+    constants: Mapping[str, Numbers] = field(default_factory=dict)
+    external_data: bool = False
     inputs: Mapped = field(default_factory=dict)
 
 
@@ -105,7 +109,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     start = time.monotonic()
     record_path = record_path or output.with_suffix(".json")
     check_targets(*(path for path in (output, record_path, report, amct_record_path) if path is not None))
-    graph = load_model(model, options.shapes)
+    graph = load_model(model, options.shapes, options.constants)
     check_network(graph, options.fuse_list)
     judging = options.max_drop is not None and evaluation is None
     samples = _load(data, graph, preprocess, options, judging=judging)
@@ -268,7 +272,7 @@ def accuracy_fallback(model: Path, data: str, output: Path, options: QuantizeOpt
     """
     paths = amct_flow.Paths(output, Path(model).stem)
     check_folder(output)
-    graph = load_model(model, options.shapes)
+    graph = load_model(model, options.shapes, options.constants)
     check_network(graph, options.fuse_list)
     judging = evaluation is None and evaluator is None
     samples = _load(data, graph, preprocess, options, judging=judging)
@@ -327,7 +331,7 @@ def latency_fallback(model: Path, data: str, output: Path, options: QuantizeOpti
     """
     paths = amct_flow.Paths(output, Path(model).stem, amct_flow.PERFORMANCE)
     check_folder(output)
-    graph = load_model(model, options.shapes)
+    graph = load_model(model, options.shapes, options.constants)
     check_network(graph, options.fuse_list)
     samples = _load(data, graph, preprocess, options, judging=False)
     adapted = adapt(graph, samples.arrays, make_settings(graph, options), progress)
@@ -362,13 +366,15 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
     quantized_already = amct is None and esp_ppq is None
     if quantized_already and data is None:
         raise EspgenError("converting a quantized model needs calibration data", place="--data")
-    graph = frontend.load(model, shapes=options.shapes) if quantized_already else load_model(model, options.shapes)
+    outside = options.external_data or not quantized_already
+    graph = frontend.load(model, shapes=options.shapes, constants=options.constants, allow_external_data=outside)
     loaded = None if data is None else _load(data, graph, preprocess, options, judging=False)
     arrays = None if loaded is None else loaded.arrays
     result: dict[str, Any] = {"model": str(output), "data": [] if loaded is None else list(loaded.notes)}
     if quantized_already and arrays is not None:
         settings = make_settings_for_conversion(options)
-        original = Session(Path(model).read_bytes(), graph.outputs, settings.threads, 1).run(arrays)
+        stored = in_one_file(Path(model), options.shapes, options.constants)
+        original = Session(stored, graph.outputs, settings.threads, 1).run(arrays)
         converted = convert_qdq(graph, original, arrays, settings, progress)
         quantized = converted.model
         result |= {"fidelity": asdict(converted.fidelity), "probability_gap": converted.gap, "notes": list(converted.notes)}
@@ -415,20 +421,22 @@ def _text(path: Path) -> str:
 
 def evaluate_models(float_model: Path | None, quantized_model: Path | None, data: str, *, preprocess: Preprocess | None = None,
                     limit: int | None = None, integer: bool = True, threads: int = 0, jobs: int = 1, dask: str | None = None,
-                    shapes: Mapping[str, Extents] | None = None, runners: Mapping[tuple[str, str], Runner] | None = None,
+                    shapes: Mapping[str, Extents] | None = None, constants: Mapping[str, Numbers] | None = None,
+                    runners: Mapping[tuple[str, str], Runner] | None = None,
                     inputs: Mapped | None = None, progress: Progress | None = None) -> dict[str, Any]:  # fmt: skip
     """Accuracy of the float model, the quantized model under onnxruntime, its integer graph in numpy, and `runners`.
 
     `runners`: further (model, place) -> Runner, such as a component on the host, in the simulator or on a board. With
     `jobs` or `dask` the samples of the first three are shared out; the results are the same. Images of a large folder are
-    read as they are needed, by whoever needs them. shapes: values of symbolic dimensions; inputs: as `--input` says.
+    read as they are needed, by whoever needs them. shapes: values of symbolic dimensions; constants: inputs of the float
+    model that are none; inputs: as `--input` says.
     """
     if float_model is None and quantized_model is None:
         raise EspgenError("no model to evaluate", place="usage", hint="give a float model, a quantized one, or both")
-    fixed = dict(shapes or {})
+    fixed, numbers = dict(shapes or {}), dict(constants or {})
     graphs: dict[Path, Graph] = {}
     if float_model is not None:
-        graphs[float_model] = load_model(float_model, fixed)
+        graphs[float_model] = load_model(float_model, fixed, numbers)
     if quantized_model is not None and quantized_model not in graphs:
         graphs[quantized_model] = frontend.load(quantized_model)
     cut = False
@@ -449,7 +457,7 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
     count = threads or max(1, (os.cpu_count() or 1) // max(jobs, 1))
     if float_model is not None:
         whole = graphs[float_model]
-        stored = float_bytes(whole) if cut else _in_one_file(Path(float_model), whole, fixed)
+        stored = float_bytes(whole) if cut else _in_one_file(Path(float_model), whole, fixed, numbers)
         models["float", "onnxruntime"] = ModelTask(stored, False, count, fixed)
     if quantized_model is not None:
         stored = Path(quantized_model).read_bytes()
@@ -475,10 +483,10 @@ def _teller(what: str, progress: Progress | None) -> Tell | None:
     return lambda done, total: report(what, done, total)
 
 
-def _in_one_file(model: Path, graph: Graph, shapes: Mapping[str, Extents]) -> bytes:
-    """The model as it is, or with the weights inside where they lie beside it."""
-    stored = model.read_bytes()
+def _in_one_file(model: Path, graph: Graph, shapes: Mapping[str, Extents], constants: Mapping[str, Numbers]) -> bytes:
+    """The model as onnxruntime runs it, or its graph where that is no ONNX file."""
     try:
+        stored = in_one_file(model, shapes, constants)
         frontend.load_onnx(stored, shapes=shapes)
     except EspgenError:
         return float_bytes(graph)

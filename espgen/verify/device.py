@@ -13,10 +13,19 @@ from espgen.errors import MISMATCH, EspgenError, environment_error
 from espgen.resources import MODEL_ABI
 from espgen.verify.link import DeviceRefusal, Link, printable
 from espgen.verify.model_info import LayerInfo, ModelInfo, TensorInfo, not_the_graphs, parse_text, read_model_info
-from espgen.verify.protocol import MAX_DATA, PROTOCOL_VERSION, Counter, ErrorCode, RunFlag, Type
+from espgen.verify.protocol import MAX_DATA, PROTOCOL_VERSION, Counter, ErrorCode, RunFlag, Status, Type
 from espgen.verify.rows import hash_rows
 
 INPUT_ATTEMPTS = 3
+
+STATUSES = {
+    Status.VECTOR_UNIT_DISTURBED: (
+        "another task used the vector unit of the same core, and the system did not keep all of its state,",
+        "let one task per core use it, or let every other hold espgen::VectorLock meanwhile (espgen/port.h)",
+    ),
+    Status.IN_INTERRUPT: ("the model was called from an interrupt handler", "call it from a task"),
+}
+"""What a run's status says, and what to do about it."""
 
 Progress = Callable[[int, int], None]
 
@@ -257,13 +266,29 @@ class Device:
             for tensor, data in zip(self.info.inputs, packed, strict=True):
                 self._write(tensor, data)
             try:
-                return _parse_run(self.link.request(Type.RUN, request, progress, self.hello.steps))
+                return self._run(request, progress)
             except DeviceRefusal as refusal:
-                if refusal.code == ErrorCode.GUARD:
-                    raise self._stray(refusal.detail) from refusal
                 if refusal.code != ErrorCode.INPUT or attempt == INPUT_ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
+
+    def _run(self, request: bytes, progress: Progress | None) -> RunReport:
+        """EspgenError (exit code 1) where a layer did what no layer may, or where something was done to it."""
+        try:
+            return _parse_run(self.link.request(Type.RUN, request, progress, self.hello.steps))
+        except DeviceRefusal as refusal:
+            if refusal.code == ErrorCode.GUARD:
+                raise self._stray(refusal.detail) from refusal
+            if refusal.code == ErrorCode.STATUS:
+                raise self._disturbed(refusal.detail) from refusal
+            raise
+
+    def _disturbed(self, detail: bytes) -> EspgenError:
+        with _Sense():
+            status, layer = struct.unpack("<BH", detail)
+            name = self.info.layers[layer].name
+            what, hint = STATUSES[Status(status)]
+        return EspgenError(f"{what} while {name} ran", node=name, hint=hint, exit_code=MISMATCH)
 
     def _stray(self, detail: bytes) -> EspgenError:
         with _Sense():
@@ -284,7 +309,7 @@ class Device:
     def _go_on(self, stop_layer: int, progress: Progress | None) -> RunReport:
         flags = RunFlag.CONTINUE | RunFlag.STOP_AT_LAYER
         request = struct.pack("<BH", flags, stop_layer)
-        return _parse_run(self.link.request(Type.RUN, request, progress, self.hello.steps))
+        return self._run(request, progress)
 
     def _write(self, tensor: TensorInfo, data: bytes) -> None:
         step = MAX_DATA - 6

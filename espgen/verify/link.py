@@ -62,6 +62,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+_IN_NUMBERS: dict[int, str] = {ErrorCode.GUARD: "a layer wrote outside its buffers", ErrorCode.STATUS: "a layer was disturbed"}
+"""Refusals whose details are numbers, and what they say."""
+
+
 class DeviceRefusal(EspgenError):
     """The device understood a request and refused it."""
 
@@ -69,7 +73,7 @@ class DeviceRefusal(EspgenError):
         name = Type(request).name.lower() if request in Type._value2member_map_ else f"{request:#x}"
         again = "restart the verification"
         hint = again if code == ErrorCode.SESSION else f"{again}; if it stays, build and flash the component again"
-        text = printable(detail.decode("utf-8", "replace")) if code != ErrorCode.GUARD else "a layer wrote outside its buffers"
+        text = _IN_NUMBERS.get(code) or printable(detail.decode("utf-8", "replace"))
         super().__init__(f"the device refuses {name}: {text}", hint=hint, exit_code=3)
         self.code = code
         self.detail = detail

@@ -66,6 +66,15 @@ class ErrorCode(IntEnum):
     UNKNOWN = 8
     MODEL = 9
     GUARD = 10
+    STATUS = 11
+
+
+class Status(IntEnum):
+    """How an inference ended (espgen/status.h)."""
+
+    OK = 0
+    VECTOR_UNIT_DISTURBED = 1
+    IN_INTERRUPT = 2
 
 
 class NakReason(IntEnum):

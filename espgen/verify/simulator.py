@@ -90,6 +90,11 @@ class Options:
         guards: address ranges [start, end) whose loads and stores stop the simulation with an error.
         profile: file for cycles, instructions and stalls per function.
         espv: instruction set of the chip; None: that of `chip`, or what the ELF file names, ESPV 2.1 where it names none.
+        interrupts: shortest and longest time from one timer interrupt to the next in cycles; None: no interrupts unless
+            the firmware asks for them.
+        loop_interrupts: an interrupt after every round of a hardware loop, too.
+        seed: of the times between interrupts.
+        task_switch: what a switch to another task keeps of the vector unit: "5.3" (ESP-IDF up to 5.5.5) or "6.0".
         lenient_loops: only warn about hardware loops that break a rule of silicon, instead of stopping.
     """
 
@@ -102,6 +107,10 @@ class Options:
     profile: Path | None = None
     espv: Level | None = None
     lenient_loops: bool = False
+    interrupts: tuple[int, int] | None = None
+    loop_interrupts: bool = False
+    seed: int = 1
+    task_switch: str = "6.0"
 
     def arguments(self) -> list[str]:
         """Command-line arguments."""
@@ -120,6 +129,11 @@ class Options:
             words += ["--espv", str(espv.value)]
         if self.lenient_loops:
             words.append("--lenient-loops")
+        if self.interrupts is not None:
+            words += ["--interrupts", f"{self.interrupts[0]}:{self.interrupts[1]}"]
+        if self.loop_interrupts:
+            words.append("--interrupts-at-loops")
+        words += ["--seed", str(self.seed), "--task-switch", self.task_switch]
         return words
 
 

@@ -35,6 +35,7 @@ class Agent {
   void Run(const Frame& request, ByteReader* reader);
   bool InputsMatch(const Frame& request, ByteReader* reader);
   void ReportStray(const Frame& request);
+  void ReportStatus(const Frame& request);
   void ReadTensor(const Frame& request, ByteReader* reader);
   void Hashes(const Frame& request, ByteReader* reader);
   void Profile(const Frame& request, ByteReader* reader);

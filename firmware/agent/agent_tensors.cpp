@@ -59,6 +59,13 @@ void Agent::ReportStray(const Frame& request) {
   runner_.Forget();
 }
 
+void Agent::ReportStatus(const Frame& request) {
+  Fail(request, kErrorStatus, "");
+  writer_.U8(static_cast<uint8_t>(runner_.status()));
+  writer_.U16(runner_.last_step()->layer);
+  runner_.Forget();
+}
+
 void Agent::Run(const Frame& request, ByteReader* reader) {
   const uint8_t flags = reader->U8();
   const uint16_t stop_layer = reader->U16();
@@ -79,10 +86,10 @@ void Agent::Run(const Frame& request, ByteReader* reader) {
   if ((flags & kRunCold) != 0) cold = board::EmptyCaches();
   bool stopped = false;
   while (!runner_.finished() && !stopped) {
-    if (!runner_.RunStep((flags & kRunHash) != 0, (flags & kRunProfile) != 0,
-                         (flags & kRunGuard) != 0)) {
-      return ReportStray(request);
-    }
+    const StepEnd end = runner_.RunStep((flags & kRunHash) != 0, (flags & kRunProfile) != 0,
+                                        (flags & kRunGuard) != 0);
+    if (end == StepEnd::kStray) return ReportStray(request);
+    if (end == StepEnd::kDisturbed) return ReportStatus(request);
     stopped =
         (flags & kRunOneStep) != 0 || (stop_at_layer && runner_.last_step()->layer == stop_layer);
     if (!runner_.finished() && !stopped) ReportProgress();

@@ -71,7 +71,8 @@ enum ErrorCode : uint8_t {
   kErrorCapacity = 7,  // more layers than the agent was built for
   kErrorUnknown = 8,   // unknown command
   kErrorModel = 9,     // the model's description has another ABI
-  kErrorGuard = 10,  // a step wrote where it must not: then arena u16, offset u32, layer u16, name
+  kErrorGuard = 10,   // a step wrote where it must not: then arena u16, offset u32, layer u16, name
+  kErrorStatus = 11,  // a step did not end well: then espgen::Status u8, layer u16
 };
 
 enum NakReason : uint8_t { kNakEncoding = 1, kNakLength = 2, kNakCrc = 3 };

@@ -1,6 +1,7 @@
 #include "runner.h"
 
 #include "board.h"
+#include "espgen/run.h"
 #include "tensors.h"
 
 namespace espgen {
@@ -30,19 +31,27 @@ void Runner::Start() {
   for (OutputHash& hash : hashes_) hash = {};
 }
 
-bool Runner::RunStep(bool hash, bool profile, bool guard) {
+StepEnd Runner::RunStep(bool hash, bool profile, bool guard) {
   const Step& step = model_.steps[next_step_];
   // Another value at every step: what one step leaves is no excuse for the next.
   const uint8_t value = static_cast<uint8_t>(0xA5u + next_step_);
   if (guard) FillFreeBytes(model_, next_step_, value);
-  const board::Counters before = board::ReadCounters();
-  step.run(step.row_begin, step.row_end);
-  const board::Counters after = board::ReadCounters();
+  board::Counters before, after;
+  {
+    const VectorLock lock;
+    start_watch(model_);
+    before = board::ReadCounters();
+    step.run(step.row_begin, step.row_end);
+    after = board::ReadCounters();
+    status_ = check_watch(model_);
+  }
   ++next_step_;
   Add(&total_, before, after);
   if (profile) Add(&counters_[step.layer], before, after);
+  if (status_ != Status::kOk) return StepEnd::kDisturbed;
   if (hash) HashOutputs(step);
-  return !guard || !FindStray(model_, next_step_ - 1, value, &stray_);
+  const bool strayed = guard && FindStray(model_, next_step_ - 1, value, &stray_);
+  return strayed ? StepEnd::kStray : StepEnd::kDone;
 }
 
 void Runner::HashOutputs(const Step& step) {

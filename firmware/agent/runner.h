@@ -8,6 +8,7 @@
 
 #include "describe.h"
 #include "espgen/model.h"
+#include "espgen/status.h"
 #include "guards.h"
 
 // How many layers and layer outputs the tables hold; a build for one model sets its own numbers.
@@ -35,6 +36,8 @@ struct OutputHash {
   uint32_t rows;  // how many were added up: a row made twice or never shows
 };
 
+enum class StepEnd : uint8_t { kDone, kStray, kDisturbed };
+
 class Runner {
  public:
   explicit Runner(const Model& model) : model_(model) {}
@@ -44,10 +47,11 @@ class Runner {
   // Goes back to the first step: no row counts as valid any more.
   void Forget() { next_step_ = 0; }
   // Runs one step. The model must not be finished. With `guard` the bytes that no buffer holds are
-  // overwritten before and compared after it; false where the step wrote to one of them (see
-  // stray).
-  bool RunStep(bool hash, bool profile, bool guard);
+  // overwritten before and compared after it; kStray where the step wrote to one of them (see
+  // stray), kDisturbed where its status is not kOk (see status).
+  StepEnd RunStep(bool hash, bool profile, bool guard);
   const Stray& stray() const { return stray_; }
+  Status status() const { return status_; }
 
   bool started() const { return next_step_ > 0; }
   bool finished() const { return next_step_ == model_.step_count; }
@@ -74,6 +78,7 @@ class Runner {
   const Model& model_;
   uint32_t next_step_ = 0;
   Stray stray_ = {};
+  Status status_ = Status::kOk;
   LayerCounters total_ = {};
   LayerCounters counters_[kLayerCapacity] = {};
   OutputHash hashes_[kOutputCapacity] = {};

@@ -78,17 +78,21 @@ std::unique_ptr<Block> BuildBlock(Machine& machine, Core& core, uint32_t start, 
     bool known = Fetch(machine, pc, word, length);
     op.word = word;
     op.offset = static_cast<uint16_t>(pc - start);
+    bool vector = false;
     if (known) {
       const uint32_t full = length == 2 ? ExpandCompressed(static_cast<uint16_t>(word)) : word;
-      known =
-          full != 0 && (DecodeBase(core, pc, full, length, machine.parameters, op, timing) ||
-                        (length == 4 && DecodePie(core, pc, word, machine.parameters, op, timing)));
+      known = full != 0 && DecodeBase(core, pc, full, length, machine.parameters, op, timing);
+      if (full != 0 && !known && length == 4) {
+        known = DecodePie(core, pc, word, machine.parameters, op, timing);
+        vector = known && strncmp(PieName(core, word), "esp.lp.", 7) != 0;
+      }
     }
     if (!known) {
       op.handler = StopHandler;
       timing = Timing();
       timing.terminator = true;
     }
+    block->uses_vectors = block->uses_vectors || vector;
     if (timing.terminator && timing.branch) branch = true;
     terminated = timing.terminator;
     block->ops.push_back(op);
@@ -149,6 +153,17 @@ Block* Machine::FindBlock(Core& core, uint32_t pc) {
   return core.recent[(pc >> 1) & 4095] = raw;
 }
 
+// The first `count` instructions from `pc` on.
+Block* Machine::ShortBlock(Core& core, uint32_t pc, uint32_t count) {
+  const uint64_t key = uint64_t{pc} << 32 | count;
+  const auto found = core.short_blocks.find(key);
+  if (found != core.short_blocks.end()) return found->second.get();
+  std::unique_ptr<Block> block = BuildBlock(*this, core, pc, count);
+  Block* raw = block.get();
+  core.short_blocks[key] = std::move(block);
+  return raw;
+}
+
 void Machine::NoteLoopEnd(uint32_t address) {
   if (!loop_ends.emplace(address, true).second) return;
   for (Core& core : cores) core.SplitBlocksAt(address);
@@ -162,6 +177,11 @@ void Core::FlushBlocks() {
     }
     kind->clear();
   }
+  for (auto& [key, each] : short_blocks) {
+    each->next[0] = each->next[1] = nullptr;
+    retired.push_back(std::move(each));
+  }
+  short_blocks.clear();
   std::fill(std::begin(recent), std::end(recent), nullptr);
 }
 

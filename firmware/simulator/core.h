@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tasks.h"
+
 namespace p4 {
 
 struct Core;
@@ -85,6 +87,7 @@ struct Block {
   uint32_t cycles = 0;  // from first issue to the next block's first issue, branch predicted
   uint8_t* predictor = nullptr;  // counter of the conditional branch that ends the block
   bool enters_function = false;
+  bool uses_vectors = false;      // an instruction of the vector unit, loops not counted
   int carry = 0, carry_late = 0;  // ids of what the block leaves behind; after a wrong prediction
   FunctionProfile* profile = nullptr;
   Block* next[2] = {nullptr, nullptr};  // fall through, taken
@@ -128,7 +131,8 @@ struct alignas(64) Core {
   uint32_t* l1 = nullptr;
   uint32_t l1_set_mask = 0, l1_ways = 0;
   Block* block = nullptr;
-  uint64_t cycles = 0;  // at the start of the current block, plus its dynamic stalls
+  uint64_t attention = ~0ull;  // a block that is not over by then goes through Attend
+  uint64_t cycles = 0;         // at the start of the current block, plus its dynamic stalls
   uint64_t instructions = 0;
   uint64_t stalls = 0;          // cycles lost to memory
   uint64_t contention = 0;      // waiting for the other core's accesses; part of the stalls
@@ -150,7 +154,10 @@ struct alignas(64) Core {
   // Control and status.
   bool pie_on = false;
   uint32_t mstatus = 0, loop_state = 0;
-  uint32_t scratch_csr[8] = {};
+  uint32_t mtvec = 0, mscratch = 0, mepc = 0, mcause = 0, mie = 0;
+  uint64_t loop_end_at = ~0ull;  // cycle of the last boundary of a hardware loop
+  LeavingTask leaving_task = LeavingTask::kNo;
+  Tasks tasks;
   const Op* leaving = nullptr;  // instruction whose error or yield ends the block early
   uint32_t reservation = 0, reservation_value = 0;
   bool reserved = false;
@@ -164,6 +171,8 @@ struct alignas(64) Core {
   using Blocks = std::unordered_map<uint32_t, std::unique_ptr<Block>>;
   Blocks blocks;
   Blocks other_blocks;  // those of one instruction while both cores run, or the whole ones
+  std::unordered_map<uint64_t, std::unique_ptr<Block>>
+      short_blocks;  // cut off where an interrupt came; by address and length
   std::vector<std::unique_ptr<Block>> retired;  // flushed while they may still run
 
   bool FloatOn() const { return (mstatus & 0x6000u) != 0; }

@@ -27,8 +27,11 @@ enum Csr : uint32_t {
   kFcsr = 0x003,
   kMstatus = 0x300,
   kMisa = 0x301,
+  kMie = 0x304,
   kMtvec = 0x305,
   kMscratch = 0x340,
+  kMepc = 0x341,
+  kMcause = 0x342,
   kLoopStart0 = 0x7C6,  // then end, count; the same for loop 1
   kLoopLast = 0x7CB,
   kLoopState = 0x7F1,
@@ -60,8 +63,11 @@ bool Exists(uint32_t csr) {
     case kFcsr:
     case kMstatus:
     case kMisa:
+    case kMie:
     case kMtvec:
     case kMscratch:
+    case kMepc:
+    case kMcause:
     case kLoopState:
     case kPieState:
     case kMcycle:
@@ -103,9 +109,15 @@ uint32_t ReadCsr(Core& c, const Op* o, uint32_t csr) {
     case kMisa:
       return 0x40001125;  // RV32 A C F I M
     case kMtvec:
-      return c.scratch_csr[0];
+      return c.mtvec;
     case kMscratch:
-      return c.scratch_csr[1];
+      return c.mscratch;
+    case kMie:
+      return c.mie;
+    case kMepc:
+      return c.mepc;
+    case kMcause:
+      return c.mcause;
     case kLoopState:
       return c.loop_state;
     case kPieState:
@@ -155,15 +167,27 @@ void WriteCsr(Core& c, uint32_t csr, uint32_t value) {
       SetFloatFlags(value);
       c.frm = (value >> 5) & 7;
       return;
-    case kMstatus:
+    case kMstatus: {
+      const bool float_changed = ((c.mstatus ^ value) & 0x6000u) != 0;
       c.mstatus = value & 0x6088u;
-      c.FlushBlocks();
+      if (float_changed) c.FlushBlocks();
+      c.machine->SetAttention(c);
+      return;
+    }
+    case kMie:
+      c.mie = value & 0x80u;
       return;
     case kMtvec:
-      c.scratch_csr[0] = value;
+      c.mtvec = value;
       return;
     case kMscratch:
-      c.scratch_csr[1] = value;
+      c.mscratch = value;
+      return;
+    case kMepc:
+      c.mepc = value & ~1u;
+      return;
+    case kMcause:
+      c.mcause = value;
       return;
     case kLoopState:
       c.loop_state = value;
@@ -202,9 +226,23 @@ void CsrAccess(Core& c, const Op* o) {
   c.taken = 0;
 }
 
+// Back from a trap.
+void Mret(Core& c, const Op*) {
+  c.mstatus = (c.mstatus & ~8u) | ((c.mstatus >> 4) & 8u) | 0x80u;
+  c.pc = c.mepc;
+  c.taken = 1;
+  c.machine->SetAttention(c);
+}
+
 }  // namespace
 
 bool DecodeCsr(uint32_t word, const Parameters& parameters, Op& op, Timing& timing) {
+  if (word == 0x30200073) {
+    op.handler = Mret;
+    timing.terminator = true;
+    timing.cycles = static_cast<uint8_t>(1 + parameters.jump);
+    return true;
+  }
   const uint32_t function3 = (word >> 12) & 7;
   if ((function3 & 3) == 0 || !Exists(word >> 20)) return false;
   op.handler = CsrAccess;

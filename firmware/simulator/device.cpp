@@ -57,6 +57,16 @@ enum DeviceRegister : uint32_t {
   kGuardAdd = 0x98,  // write: 1 loads, 2 stores, 3 both
   kGuardClear = 0x9C,
   kDebugCharacter = 0xA0,
+  kInterruptShortest = 0xB0,  // cycles from one interrupt to the next, at least
+  kInterruptLongest = 0xB4,   // and at most; writing starts them, 0 ends them
+  kInterruptLoops = 0xB8,     // 1: after every round of a hardware loop, too
+  kInterruptCount = 0xBC,
+  kTaskEntry = 0xC0,
+  kTaskStack = 0xC4,
+  kTaskReturn = 0xC8,
+  kTaskStart = 0xCC,  // write: its argument; read: tasks of this core
+  kTaskYield = 0xD0,
+  kTaskEnd = 0xD4,
 };
 
 [[noreturn]] void BadRegister(uint32_t address) {
@@ -138,6 +148,16 @@ uint32_t Machine::DeviceLoad(Core& core, const Op* op, uint32_t address) {
       box.pop_front();
       return word;
     }
+    case kInterruptShortest:
+      return core.tasks.shortest;
+    case kInterruptLongest:
+      return core.tasks.longest;
+    case kInterruptLoops:
+      return core.tasks.at_loop_ends;
+    case kInterruptCount:
+      return static_cast<uint32_t>(core.tasks.interrupts);
+    case kTaskStart:
+      return static_cast<uint32_t>(std::max<size_t>(1, core.tasks.all.size()));
     case kMailboxCount:
       return static_cast<uint32_t>(mailbox[core.id].size());
     default:
@@ -228,6 +248,33 @@ void Machine::DeviceStore(Core& core, const Op* op, uint32_t address, uint32_t v
     case kDebugCharacter:
       fputc(static_cast<int>(value & 0xFF), stderr);
       return;
+    case kInterruptShortest:
+      core.tasks.shortest = value;
+      return;
+    case kInterruptLongest:
+      SetInterrupts(core, core.Now(op), core.tasks.shortest, value);
+      throw Yield{op, false};
+    case kInterruptLoops:
+      SetLoopInterrupts(core, value != 0);
+      throw Yield{op, false};
+    case kTaskEntry:
+      core.tasks.entry = value;
+      return;
+    case kTaskStack:
+      core.tasks.stack = value;
+      return;
+    case kTaskReturn:
+      core.tasks.end = value;
+      return;
+    case kTaskStart:
+      StartTask(core, value);
+      throw Yield{op, false};
+    case kTaskYield:
+      core.leaving_task = LeavingTask::kYields;
+      throw Yield{op, false};
+    case kTaskEnd:
+      core.leaving_task = LeavingTask::kEnds;
+      throw Yield{op, false};
     default:
       BadRegister(address);
   }

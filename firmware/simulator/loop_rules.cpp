@@ -78,12 +78,21 @@ void CheckLoop(Core& core, const Op* op, int loop) {
   snprintf(place, sizeof place, "hardware loop 0x%08x..0x%08x: ", start, end);
   if (machine.options.loop_rules == LoopRules::kWarn) {
     fprintf(stderr, "p4sim: warning: %s%s\n", place, broken.c_str());
+    machine.broken_loops.insert(uint64_t{start} << 32 | end);
     return;
   }
   core.leaving = op;
   Stop stop;
   stop.error = place + broken + " (an interrupt there corrupts the loop)";
   throw stop;
+}
+
+void RuinBrokenLoop(Core& core) {
+  for (int loop = 0; loop < 2; ++loop) {
+    const uint64_t key = uint64_t{core.loop_start[loop]} << 32 | core.loop_end[loop];
+    const bool just_there = core.pc == core.loop_start[loop];
+    if (just_there && core.machine->broken_loops.count(key) != 0) ++core.loop_count[loop];
+  }
 }
 
 }  // namespace p4

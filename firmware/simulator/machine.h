@@ -68,6 +68,10 @@ struct Options {
   bool memory_model = true;
   int espv = 0;  // level of the chip: 21, 22, or 0 for the ELF's (21 where it names none)
   LoopRules loop_rules = LoopRules::kStop;
+  uint32_t shortest_interval = 0, longest_interval = 0;  // between interrupts; none if 0
+  bool interrupts_at_loops = false;
+  uint64_t seed = 1;
+  SwitchRules switch_rules = kIdf60;
   uint64_t max_cycles = ~0ull;
   std::vector<Guard> guards;
   Parameters parameters;
@@ -107,8 +111,22 @@ struct Machine {
   void FinishCopies(Core& core, const Op* op, uint32_t ticket);
   void StartCopy(Core& core, const Op* op);
 
+  // Interrupts and tasks (tasks.cpp). `shortest` to `longest` cycles from one to the next, from
+  // `now` on; none if `longest` is 0.
+  void SetInterrupts(Core& core, uint64_t now, uint32_t shortest, uint32_t longest);
+  void SetLoopInterrupts(Core& core, bool on);
+  void SetAttention(Core& core);
+  // Before `block`: the interrupt that is due, the vector unit's switch to another task. Returns
+  // what to run instead.
+  Block* Attend(Core& core, Block* block);
+  void Interrupt(Core& core);
+  void StartTask(Core& core, uint32_t argument);
+  void SwitchTask(Core& core);
+  bool EndTask(Core& core);  // false: it is the core's last one
+
   // Decoding.
   Block* FindBlock(Core& core, uint32_t pc);
+  Block* ShortBlock(Core& core, uint32_t pc, uint32_t count);
   void NoteLoopEnd(uint32_t address);
   int InternCarry(const Carry& carry);
   FunctionProfile* ProfileOf(uint32_t pc);
@@ -140,6 +158,7 @@ struct Machine {
   uint64_t misaligned_accesses = 0;
   std::unordered_map<uint32_t, bool> loop_ends;
   std::unordered_set<uint64_t> checked_loops;  // start << 32 | end
+  std::unordered_set<uint64_t> broken_loops;   // those that were only warned about
   std::unordered_set<uint32_t> code_lines;     // 64-byte lines that instructions were decoded from
   std::vector<Carry> carries;
   std::map<Carry, int> carry_ids;
@@ -181,6 +200,8 @@ std::string Disassemble(int level, uint32_t word);
 const char* PieName(const Core& core, uint32_t word);
 // Stops or warns where loop 0 or 1, as its registers stand, breaks a rule; each loop once.
 void CheckLoop(Core& core, const Op* op, int loop);
+// An interrupt after a round of a loop that breaks a rule: the counter does not keep the round.
+void RuinBrokenLoop(Core& core);
 
 // Access to a line of memory, for the slow way.
 inline void Touch(Core& core, const Op* op, uint32_t address, bool write) {

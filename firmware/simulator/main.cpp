@@ -22,6 +22,13 @@ constexpr char kUsage[] =
     "  --params FILE                     the same, one per line, # starts a comment\n"
     "  --espv 21|22                      instruction set of the chip (default: the ELF's)\n"
     "  --lenient-loops                   only warn about hardware loops that break a rule\n"
+    "  --interrupts N | LOW:HIGH         a timer interrupt about every N cycles, or after LOW to "
+    "HIGH\n"
+    "  --interrupts-at-loops             one after every round of a hardware loop, too\n"
+    "  --seed N                          of the times between interrupts (default 1)\n"
+    "  --task-switch 5.3|6.0             keeps of the vector unit what ESP-IDF from that version "
+    "on\n"
+    "                                    does (default 6.0)\n"
     "  --max-cycles N                    stop when a core gets there\n"
     "  --guard START:END[:loads|stores]  accesses there stop the simulation\n"
     "  --statistics FILE                 JSON at exit (default: standard output's last line)\n"
@@ -52,12 +59,30 @@ int ParseLevel(const std::string& text) {
   return std::stoi(text);
 }
 
+// "N": from half of it to one and a half of it, N on average; "LOW:HIGH".
+void ParseIntervals(const std::string& text, Options& options) {
+  const size_t colon = text.find(':');
+  const auto first = static_cast<uint32_t>(std::stoul(text, nullptr, 0));
+  const bool range = colon != std::string::npos;
+  const uint32_t last =
+      range ? static_cast<uint32_t>(std::stoul(text.substr(colon + 1), nullptr, 0)) : 0;
+  options.shortest_interval = range ? first : first - first / 2;
+  options.longest_interval = range ? last : first + first / 2;
+  if (first == 0 || options.longest_interval < options.shortest_interval) {
+    throw std::runtime_error("--interrupts takes N or LOW:HIGH, cycles from 1 on: " + text);
+  }
+}
+
 Options ParseOptions(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     if (name == "--lenient-loops") {
       options.loop_rules = LoopRules::kWarn;
+      continue;
+    }
+    if (name == "--interrupts-at-loops") {
+      options.interrupts_at_loops = true;
       continue;
     }
     if (i + 1 >= argc) throw std::runtime_error("missing value of " + name);
@@ -79,6 +104,13 @@ Options ParseOptions(int argc, char** argv) {
       options.parameters.Read(value);
     } else if (name == "--espv") {
       options.espv = ParseLevel(value);
+    } else if (name == "--interrupts") {
+      ParseIntervals(value, options);
+    } else if (name == "--seed") {
+      options.seed = std::stoull(value);
+    } else if (name == "--task-switch") {
+      if (value != "5.3" && value != "6.0") throw std::runtime_error("--task-switch 5.3|6.0");
+      options.switch_rules = value == "5.3" ? kIdf53 : kIdf60;
     } else if (name == "--max-cycles") {
       options.max_cycles = std::stoull(value);
     } else if (name == "--guard") {

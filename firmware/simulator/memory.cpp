@@ -83,6 +83,9 @@ Machine::Machine(const Options& given)
     cores[id].write_pages = write_pages;
     cores[id].l1_ways = l1.ways;
     cores[id].memory_model = options.memory_model;
+    cores[id].tasks.random = options.seed * 2 + static_cast<uint64_t>(id);
+    SetInterrupts(cores[id], 0, options.shortest_interval, options.longest_interval);
+    SetLoopInterrupts(cores[id], options.interrupts_at_loops);
   }
   SetFastWay(false);
   cores[0].wait = Wait::kNone;

@@ -43,7 +43,10 @@ std::string Machine::StatisticsJson(const Stop& stop) const {
     if (core.id != 0) json += ", ";
     json += "{" + Count("pc", core.pc) + ", " + Count("cycles", core.cycles) + ", " +
             Count("instructions", core.instructions) + ", " + Count("stall_cycles", core.stalls) +
-            ", " + Count("contention_cycles", core.contention) + "}";
+            ", " + Count("contention_cycles", core.contention) + ", " +
+            Count("interrupts", core.tasks.interrupts) + ", " +
+            Count("task_switches", core.tasks.switches) + ", " +
+            Count("vector_switches", core.tasks.vector_switches) + "}";
   }
   json += "], \"memory\": {" + Count("l1i_misses", l1i[0].misses + l1i[1].misses) + ", " +
           Count("l1_misses", l1.misses) + ", " + Count("l1_dirty_evictions", l1.dirty_evictions) +

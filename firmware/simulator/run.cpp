@@ -67,6 +67,7 @@ void Machine::RunCore(Core& core, uint64_t until) {
   try {
     Block* block = FindBlock(core, core.pc);
     for (;;) {
+      if (core.cycles + block->cycles > core.attention) block = Attend(core, block);
       cycles_before = core.cycles;
       stalls_before = core.stalls;
       core.block = block;
@@ -95,7 +96,10 @@ void Machine::RunCore(Core& core, uint64_t until) {
           core.cycles += predicted_cycles;
         }
       }
-      if (way == 0 && block->loop_end) way = LoopBack(core, block->last);
+      if (way == 0 && block->loop_end) {
+        way = LoopBack(core, block->last);
+        core.loop_end_at = core.cycles;
+      }
       if (profiling) charge(*block, block->count);
       if (core.cycles >= until) return;
       Block* next = block->next[way];
@@ -108,6 +112,15 @@ void Machine::RunCore(Core& core, uint64_t until) {
   } catch (const Yield& yield) {
     const uint64_t retired = LeaveBlock(core, yield.op, !yield.retry);
     if (profiling) charge(*core.block, retired);
+    const LeavingTask leaving = core.leaving_task;
+    core.leaving_task = LeavingTask::kNo;
+    if (leaving == LeavingTask::kYields) SwitchTask(core);
+    if (leaving == LeavingTask::kEnds && !EndTask(core)) {
+      Stop stop;
+      stop.error = "the last task of core " + std::to_string(core.id) + " has ended";
+      throw stop;
+    }
+    SetAttention(core);
   } catch (Stop& stop) {
     if (core.block == nullptr || core.leaving == nullptr) throw;
     const bool clean = stop.error.empty();

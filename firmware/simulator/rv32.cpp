@@ -300,7 +300,7 @@ bool DecodeBase(Core& core, uint32_t pc, uint32_t w, uint32_t length, const Para
         op.handler = Nop;
         return true;
       }
-      return function3 != 0 && DecodeCsr(w, parameters, op, timing);
+      return DecodeCsr(w, parameters, op, timing);
     default:
       return DecodeFloat(core, w, parameters, op, timing);
   }

@@ -30,8 +30,7 @@ CALLS = """
 #include "{name}.h"
 extern "C" void infer_{name}(const int8_t* input, int8_t* output) {{
   {name}::write_{input}(input);
-  {name}::run();
-  {name}::read_{output}(output);
+  if ({name}::run() == espgen::Status::kOk) {name}::read_{output}(output);
 }}
 """
 SHARED = """

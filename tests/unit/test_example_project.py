@@ -30,7 +30,7 @@ def test_the_project_names_the_component_beside_it(tmp_path: Path) -> None:
     assert "digits_model" in (project / "main" / "CMakeLists.txt").read_text()
     assert "digits" not in (project / AGENT / "CMakeLists.txt").read_text()  # the agent serves any model
     assert "espgen_board_serve(digits::kModel);" in (project / "main" / "main.cpp").read_text()
-    assert "digits::run();" in (project / "main" / "main.cpp").read_text()
+    assert "const espgen::Status status = digits::run();" in (project / "main" / "main.cpp").read_text()
     assert set(OWN) <= {path.relative_to(project).as_posix() for path in project.rglob("*")}
 
 
@@ -105,7 +105,8 @@ def test_the_application_compiles_against_the_documented_signatures(tmp_path: Pa
     )
     (stubs / "esp_timer.h").write_text('#include <stdint.h>\nextern "C" int64_t esp_timer_get_time(void);\n')
     (stubs / "digits.h").write_text(
-        "namespace espgen { struct Model; }\nnamespace digits { extern const espgen::Model kModel; void run(); }\n"
+        "namespace espgen { struct Model; enum class Status { kOk }; const char* status_text(Status); }\n"
+        "namespace digits { extern const espgen::Model kModel; espgen::Status run(); }\n"
     )
     command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{stubs}"]
     done = subprocess.run([*command, str(project / "main" / "main.cpp")], capture_output=True, text=True, check=False)

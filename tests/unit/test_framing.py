@@ -151,5 +151,14 @@ def test_model_constants_are_the_firmwares() -> None:
     assert int(re.search(r"kMaxText = (\d+)", describe)[1]) == MAX_TEXT
 
 
+def test_statuses_are_the_firmwares_and_each_has_a_remedy() -> None:
+    from espgen.verify.device import STATUSES
+
+    header = (firmware_dir() / "include" / "espgen" / "status.h").read_text()
+    named = {_snake(name): int(value) for name, value in re.findall(r"\bk(\w+) = (\d+),", header)}
+    assert named == {member.name: member.value for member in protocol.Status}
+    assert set(STATUSES) == set(protocol.Status) - {protocol.Status.OK}
+
+
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()

@@ -28,14 +28,14 @@ int main() {
   static int8_t result[4 * 4 * 3];
   for (int resize = 0; resize < 2; ++resize) {
     picture::write_x_image(image, crop, static_cast<espgen::Resize>(resize), table);
-    picture::run();
+    if (picture::run() != espgen::Status::kOk) return 1;
     picture::read_y(result);
     fwrite(result, 1, sizeof result, stdout);
   }
   static float real[48];
   for (int i = 0; i < 48; ++i) real[i] = static_cast<float>(i - 20) * 0.123f;
   picture::write_x_real(real);
-  picture::run();
+  if (picture::run() != espgen::Status::kOk) return 1;
   picture::read_y_real(real);
   fwrite(real, sizeof(float), 48, stdout);
   espgen::Class best[3];

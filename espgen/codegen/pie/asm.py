@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from espgen.codegen.pie.instruction import Instruction, Label, Operand, check_portable, load_immediate, written_for
 from espgen.codegen.pie.loop_rules import check_body, check_branches, check_text, end_legally, rounds_together
-from espgen.codegen.pie.registers import RA, SP, X
+from espgen.codegen.pie.registers import A0, A1, RA, SP, X
 from espgen.errors import Defect, Refused
 from espgen.target import core_costs
 from espgen.target.espv import Levels
@@ -23,6 +23,9 @@ ROUND_HALF_EVEN = 6 << 4
 """CFG.vxrm for rounding to nearest, ties to even."""
 MISALIGNED_LOADS = 1 << 1
 MISALIGNED_STORES = 1 << 0
+
+FFT_MARK, SAR_MARK = 5, 63
+"""What FFT_BIT_WIDTH (4 bits) and SAR (6 bits) hold between kernels while a model runs (watch.py). Exchanged, both differ."""
 
 _SETUPI_REACH, _SETUPI_COUNT, _SETUP_REACH = 1022, 4095, 8190
 _BRANCH_REACH = 4000
@@ -61,7 +64,7 @@ class Detour:
     body: list[Item] = field(default_factory=list)
 
 
-Item = Instruction | Comment | Loop | Detour
+Item = Instruction | Comment | Label | Loop | Detour
 
 
 def _instructions(items: list[Item]) -> Iterator[Instruction]:
@@ -128,6 +131,8 @@ class Function:
         self._labels = 0
         self._in_hardware_loop = False
         self._scratch = 0
+        self._cfg: int | None = None
+        self._sar: int | None = None
 
     def __call__(self, mnemonic: str, *operands: Operand, note: str = "", extra: float = 0.0) -> None:
         """Append one instruction (`li` of any 32-bit constant: two where it needs them).
@@ -161,8 +166,15 @@ class Function:
         value = ROUND_HALF_EVEN
         value |= MISALIGNED_LOADS if misaligned_loads else 0
         value |= MISALIGNED_STORES if misaligned_stores else 0
+        self._cfg = value
         self("li", register, value)
         self("esp.movx.w.cfg", register, note="round half to even" + (", misaligned loads" if misaligned_loads else ""))
+
+    def shift_by(self, register: X, amount: int) -> None:
+        """Write SAR, by way of a register."""
+        self._sar = amount
+        self("li", register, amount)
+        self("esp.movx.w.sar", register)
 
     @contextmanager
     def loop(self, trips: int, counter: X) -> Iterator[None]:
@@ -256,7 +268,38 @@ class Function:
             after.append(Instruction("lw", (register, offset, SP)))
         if frame:
             after.append(Instruction("addi", (SP, SP, frame)))
-        return [*before, *self._items, *after, Instruction("ret")]
+        return [*before, *self._items, *self._watched(), *after, Instruction("ret")]
+
+    def _watched(self) -> list[Item]:
+        """Where CFG or SAR are no longer what the function wrote, another task changed them: take the mark away (watch.py)."""
+        items: list[Item] = []
+        if self._cfg is not None:
+            items += [Instruction("esp.movx.r.cfg", (A0,), "as this function wrote it, unless another task came between")]
+            items += [Instruction("addi", (A0, A0, -self._cfg))]
+        if self._sar is not None:
+            difference = A0 if not items else A1
+            items += [Instruction("esp.movx.r.sar", (difference,)), Instruction("addi", (difference, difference, -self._sar))]
+            items += [Instruction("or", (A0, A0, A1))] if difference == A1 else []
+        if items:
+            items += [Instruction("bnez", (A0, self._disturbed)), self._watched_end]
+        if self._sar is not None:
+            items += [Instruction("li", (A0, SAR_MARK)), Instruction("esp.movx.w.sar", (A0,))]
+        return items
+
+    def _aside(self) -> list[Item]:
+        """What stands behind the function's end and hardly ever runs."""
+        if self._cfg is None and self._sar is None:
+            return []
+        take = (Instruction("li", (A0, 0)), Instruction("esp.movx.w.fft.bit.width", (A0,)))
+        return [self._disturbed, *take, Instruction("j", (self._watched_end,))]
+
+    @property
+    def _disturbed(self) -> Label:
+        return Label(f".L{self.symbol}_disturbed")
+
+    @property
+    def _watched_end(self) -> Label:
+        return Label(f".L{self.symbol}_watched")
 
     def text(self) -> str:
         """The whole function as assembly text."""
@@ -266,13 +309,13 @@ class Function:
         # A group of its own: of equal functions in several models the linker keeps one.
         section = f'.section .text.{self.symbol}, "axG", @progbits, {self.symbol}, comdat'
         lines = [*head, section, f".weak {self.symbol}", ".balign 4", f".type {self.symbol}, @function", f"{self.symbol}:"]
-        lines += _lines(self._complete(), "    ")
+        lines += _lines([*self._complete(), *self._aside()], "    ")
         return "\n".join([*lines, f".size {self.symbol}, . - {self.symbol}", ""])
 
     @property
     def code_bytes(self) -> int:
         """Size of the function."""
-        return 4 * _words(self._complete())
+        return 4 * _words([*self._complete(), *self._aside()])
 
     def cycles(self, **trips: int) -> float:
         """Cycles of one call, `trips` naming every loop count not known at compile time (`rows=4`)."""
@@ -282,7 +325,7 @@ class Function:
 
     def instructions(self) -> tuple[Instruction, ...]:
         """Every instruction, loops not unrolled, in order of the text."""
-        return tuple(_instructions(self._complete()))
+        return tuple(_instructions([*self._complete(), *self._aside()]))
 
 
 def _lines(items: list[Item], indent: str) -> list[str]:
@@ -292,6 +335,8 @@ def _lines(items: list[Item], indent: str) -> list[str]:
             lines.append(f"{indent}// {item.text}")
         elif isinstance(item, Instruction):
             lines.append(_line(item, indent))
+        elif isinstance(item, Label):
+            lines.append(f"{item}:")
         elif isinstance(item, Detour):
             lines += [_line(item.branch, indent), *_lines(item.body, indent + "    "), f"{item.end}:"]
         else:

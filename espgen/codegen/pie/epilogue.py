@@ -231,8 +231,7 @@ class ScaleEpilogue:
             scalars["zero"] = pool.take()
             f("li", scalars["zero"], self.zero_point)
         amount = scalars["constants"]
-        f("li", amount, max(0, 16 - self.scale.split) if self.scale.split > 0 else 0)
-        f("esp.movx.w.sar", amount)
+        f.shift_by(amount, max(0, 16 - self.scale.split) if self.scale.split > 0 else 0)
 
     def start_block(self, f: Function, record: X, held: tuple[Q, ...], constants: int) -> None:
         """Load what brings the factors into place, and point to the block's constants."""

@@ -48,6 +48,7 @@ SCALAR: Mapping[str, str] = MappingProxyType(
         "lui": "dU",
         "j": "l",
         "ret": "",
+        "fence": "",
         "nop": "",
     }
 )

@@ -45,6 +45,16 @@ enum Register : uint32_t {
   kGuardAdd = 0x98,
   kGuardClear = 0x9C,
   kDebugCharacter = 0xA0,
+  kInterruptShortest = 0xB0,
+  kInterruptLongest = 0xB4,
+  kInterruptLoops = 0xB8,
+  kInterruptCount = 0xBC,
+  kTaskEntry = 0xC0,
+  kTaskStack = 0xC4,
+  kTaskReturn = 0xC8,
+  kTaskStart = 0xCC,
+  kTaskYield = 0xD0,
+  kTaskEnd = 0xD4,
 };
 
 inline volatile uint32_t* At(uintptr_t address) {
@@ -149,6 +159,24 @@ inline void GuardAdd(const void* start, const void* end, GuardKind kind) {
   Write(kGuardAdd, kind);
 }
 inline void GuardClear() { Write(kGuardClear, 1); }
+
+// Timer interrupts of this core, `shortest` to `longest` cycles apart. Without a handler of the
+// firmware's own (mtvec, and mie.MTIE) the simulator switches to the core's next task, as ESP-IDF
+// does; 0, 0 ends them.
+inline void SetInterrupts(uint32_t shortest, uint32_t longest) {
+  Write(kInterruptShortest, shortest);
+  Write(kInterruptLongest, longest);
+}
+// One after every round of a hardware loop, too.
+inline void SetLoopInterrupts(bool on) { Write(kInterruptLoops, on ? 1 : 0); }
+inline uint32_t InterruptCount() { return Read(kInterruptCount); }
+
+// Another task of this core runs `function(argument)` on a stack of its own and ends when it
+// returns. What runs from reset on is a task, too. Tasks take turns with every timer interrupt and
+// with YieldTask; a barrier or the mailbox holds up all of a core's.
+void StartTask(void (*function)(void*), void* argument, void* stack_top);
+inline uint32_t TaskCount() { return Read(kTaskStart); }
+inline void YieldTask() { Write(kTaskYield, 1); }
 
 // One character to the simulator's standard error, past the UART.
 inline void DebugPut(char ch) { Write(kDebugCharacter, static_cast<uint8_t>(ch)); }

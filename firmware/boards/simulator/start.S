@@ -106,6 +106,23 @@ _ZN5p4sim10StartCore1EPFvPvES0_:
     ret
     .size _ZN5p4sim10StartCore1EPFvPvES0_, . - _ZN5p4sim10StartCore1EPFvPvES0_
 
+// void p4sim::StartTask(void (*function)(void*), void* argument, void* stack_top)
+    .globl _ZN5p4sim9StartTaskEPFvPvES0_S0_
+    .type _ZN5p4sim9StartTaskEPFvPvES0_S0_, @function
+_ZN5p4sim9StartTaskEPFvPvES0_S0_:
+    li t1, 0x5FFF0000
+    sw a0, 0xC0(t1)
+    andi a2, a2, -16
+    sw a2, 0xC4(t1)
+    la t0, 1f
+    sw t0, 0xC8(t1)
+    sw a1, 0xCC(t1)
+    ret
+1:  li t0, 0x5FFF0000
+    sw zero, 0xD4(t0)           // ends this task
+2:  j 2b
+    .size _ZN5p4sim9StartTaskEPFvPvES0_S0_, . - _ZN5p4sim9StartTaskEPFvPvES0_S0_
+
     .section .bss.board_core1_call, "aw", @nobits
     .balign 8
 board_core1_call:

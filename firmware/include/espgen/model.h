@@ -11,7 +11,7 @@
 
 namespace espgen {
 
-constexpr uint32_t kModelAbi = 3;  // changes with any change of the structures below
+constexpr uint32_t kModelAbi = 4;  // changes with any change of the structures below
 constexpr size_t kMaxRank = 6;
 constexpr size_t kHashBytes = 32;
 
@@ -62,6 +62,13 @@ struct Memory {
   const char* planner;  // "optimal" or the gap
 };
 
+// How a model notices that another task used the vector unit (espgen/run.h); null where no layer
+// uses it. `disturbed` is 0 while nobody did.
+struct Watch {
+  void (*start)();
+  uint32_t (*disturbed)();
+};
+
 struct Model {
   uint32_t abi;
   const char* name;
@@ -82,12 +89,13 @@ struct Model {
   const LiveBuffer* buffers;  // of the memory plan, sorted by arena and offset
   uint32_t buffer_count;
   Memory memory;
+  Watch watch;
 };
 
 // espgen counts the bytes of a component's tables by these sizes (codegen/flash.py).
 static_assert(sizeof(void*) != 4 ||
                   (sizeof(Tensor) == 68 && sizeof(Layer) == 24 && sizeof(Step) == 16 &&
-                   sizeof(LiveBuffer) == 20 && sizeof(Arena) == 12 && sizeof(Model) == 116),
+                   sizeof(LiveBuffer) == 20 && sizeof(Arena) == 12 && sizeof(Model) == 124),
               "sizes on the chip");
 
 }  // namespace espgen

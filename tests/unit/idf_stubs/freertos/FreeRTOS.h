@@ -14,6 +14,17 @@ typedef struct {
 typedef struct {
   alignas(8) uint8_t memory[96];
 } StaticSemaphore_t;
+typedef struct {
+  uint32_t owner, count;
+} portMUX_TYPE;
+#define portMUX_INITIALIZER_UNLOCKED {0xB33FFFFFu, 0}
+extern "C" {
+void vPortEnterCritical(portMUX_TYPE* mux);
+void vPortExitCritical(portMUX_TYPE* mux);
+BaseType_t xPortInIsrContext(void);
+}
+#define portENTER_CRITICAL(mux) vPortEnterCritical(mux)
+#define portEXIT_CRITICAL(mux) vPortExitCritical(mux)
 #define portMAX_DELAY ((TickType_t)0xffffffffUL)
 #define configTICK_RATE_HZ 100
 #define pdMS_TO_TICKS(milliseconds) \

@@ -182,6 +182,7 @@ const espgen::Model kModel = {
     kBuffers,
     5,
     {528, 256, 3, "optimal"},
+    {nullptr, nullptr},
 };
 
 }  // namespace toy
