@@ -14,6 +14,12 @@ export ESPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
+ifndef ESPGEN_ZOO
+ifneq ($(wildcard ../shared/zoo/.),)
+export ESPGEN_ZOO := $(abspath ../shared/zoo)
+endif
+endif
+
 .PHONY: demo test prove lint format readme install clean
 
 install: $(VENV)/.installed

@@ -11,6 +11,8 @@ from espgen.frontend.espdl import MAGICS, load_espdl
 from espgen.frontend.files import first_bytes, place_of, read_model
 from espgen.frontend.inputs import Numbers
 from espgen.frontend.reader import load_onnx
+from espgen.frontend.tflite.reader import read_tflite
+from espgen.frontend.tflite.schema import IDENTIFIER
 from espgen.ir import Extents, Graph
 
 Source = str | os.PathLike[str] | bytes
@@ -56,6 +58,8 @@ def load(
         return load_espdl(read_model(source), place_of(source), member=member).graph
     if member is not None:
         raise EspgenError("only packs of .espdl files have members", place=place_of(source), hint="leave --member out")
+    if head[4:8] == IDENTIFIER:
+        return read_tflite(read_model(source), place_of(source), shapes, constants)
     return load_onnx(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data)
 
 

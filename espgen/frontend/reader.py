@@ -48,7 +48,7 @@ def load_onnx(
     data = read_model(source)
     folder = None if isinstance(source, bytes) or not allow_external_data else Path(source).parent
     try:
-        return _load(parse(data, place), place, shapes, constants, folder)
+        return read_proto(parse(data, place), place, shapes, constants, folder)
     except UnicodeDecodeError as error:
         raise EspgenError(
             "the model holds a name that is not UTF-8",
@@ -94,9 +94,14 @@ def _check_text(message: Message, place: str) -> None:
                     raise EspgenError("a name is not UTF-8", place=where, hint="the file is damaged: export the model again")
 
 
-def _load(
-    model: ModelProto, place: str, shapes: Mapping[str, Extents], constants: Mapping[str, Numbers], folder: Path | None
+def read_proto(
+    model: ModelProto,
+    place: str,
+    shapes: Mapping[str, Extents] = _NO_SHAPES,
+    constants: Mapping[str, Numbers] = _NO_CONSTANTS,
+    folder: Path | None = None,
 ) -> Graph:
+    """The source graph of a parsed model; shapes, constants as load_onnx takes them, folder: where external data may lie."""
     opset = _opset(model, place)
     if opset < MIN_OPSET:
         model, opset = raised_to_minimum(model, opset, place, folder), MIN_OPSET
