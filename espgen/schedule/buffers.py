@@ -52,10 +52,15 @@ class Tier:
     seams: tuple[int, ...] = ()
 
     @property
+    def pieces(self) -> tuple[int, ...]:
+        """Bytes between one seam and the next."""
+        edges = (0, *(seam for seam in self.seams if seam < self.capacity), self.capacity)
+        return tuple(end - start for start, end in pairwise(edges))
+
+    @property
     def largest(self) -> int:
         """Bytes of the largest buffer that it can hold."""
-        edges = (0, *(seam for seam in self.seams if seam < self.capacity), self.capacity)
-        return max(end - start for start, end in pairwise(edges))
+        return max(self.pieces)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Which buffers leave the fastest tier when they do not all fit, at the least price of accesses.
 
-Overfull steps that share no buffer decide independently of each other. Branch and bound: at the fullest step, the
-buffer that frees most bytes per price either leaves or is pinned. The bound is the dearest overfull step, relaxed to
-fractions of buffers (a fractional knapsack). Packing decides whether what stays really fits. Bounded by counts, hence
-deterministic.
+Overfull steps that share no buffer decide independently of each other. Branch and bound: at the dearest overfull step, the
+buffer that frees most bytes per price either leaves or is pinned. The bound is what the dearest overfull step costs by itself,
+relaxed to fractions of buffers (a fractional knapsack), or, in a memory of several pieces, with its largest buffers alone,
+none of which may be cut (`pieces`). Packing decides whether what stays really fits. Bounded by counts, hence deterministic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from espgen.errors import EspgenError
 from espgen.schedule.buffers import Buffer, Tier
 from espgen.schedule.packing import Packing, load_bound, pack
+from espgen.schedule.pieces import least_price
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class _Search:
         self.packing: Packing | None = None
         self.slack = 0
         self._buffers, self._capacity, self._seams, self._effort = buffers, tier.capacity, tier.seams, effort
+        self._pieces = tier.pieces
+        self._in_pieces: dict[tuple[frozenset[str], frozenset[str]], tuple[int, int] | None] = {}
         self._price = {buffer.name: _price(buffer, tier, slower) for buffer in buffers}
         self._fixed = frozenset(b.name for b in buffers if b.tiers == (tier.name,) or not slower)
         self._occupied = {buffer.name: buffer.occupied for buffer in buffers}
@@ -117,7 +120,7 @@ class _Search:
         """Overfull steps that share buffers, directly or through each other: groups that decide independently."""
         groups: list[tuple[set[str], list[frozenset[str]]]] = []
         for live in self._live:
-            if sum(self._occupied[name] for name in live) <= self._capacity:
+            if self._least(live, self._fixed) == (0, False):
                 continue
             touched = [group for group in groups if group[0] & live]
             groups = [group for group in groups if group not in touched]
@@ -141,10 +144,10 @@ class _Search:
             if self._effort < (0 if best is not None else -_PATIENCE):
                 return best, root
             self._effort -= len(steps) + len(self._buffers)
-            bound, fullest = self._bound(steps, out, pinned)
+            bound, fullest, overfull = self._bound(steps, out, pinned)
             if bound is None or (best is not None and price + bound >= best_price):
                 continue
-            if sum(self._occupied[name] for name in fullest) <= self._capacity:
+            if not overfull:
                 packing = pack_rest(out)
                 if packing.peak <= self._capacity:
                     best, best_price = out, price
@@ -160,21 +163,35 @@ class _Search:
 
     def _bound(
         self, steps: Sequence[frozenset[str]], out: frozenset[str], pinned: frozenset[str]
-    ) -> tuple[int | None, frozenset[str]]:
-        """Least further price of any solution below this state (None where there is none), and the fullest step."""
-        worst, most, fullest = 0, -1, frozenset[str]()
+    ) -> tuple[int | None, frozenset[str], bool]:
+        """Least further price of any solution below this state (None where there is none), the dearest overfull step, else the
+        fullest, and whether a step is overfull."""
+        worst, chosen = (False, 0, -1), frozenset[str]()
         for step in steps:
             live = step - out
-            load = sum(self._occupied[name] for name in live)
-            if load > most:
-                most, fullest = load, live
-            if load > self._capacity:
-                free = [(self._price[name], self._occupied[name]) for name in live - pinned if self._occupied[name]]
-                price = _fractional(free, load - self._capacity)
-                if price is None:
-                    return None, fullest
-                worst = max(worst, price)
-        return worst, fullest
+            least = self._least(live, pinned)
+            if least is None:
+                return None, live, True
+            rank = (least[1], least[0], sum(self._occupied[name] for name in live))
+            if rank > worst:
+                worst, chosen = rank, live
+        return worst[1], chosen, worst[0]
+
+    def _least(self, live: frozenset[str], pinned: frozenset[str]) -> tuple[int, bool] | None:
+        """Least price of what must leave of the buffers live at one step, and whether any must; None where it cannot fit."""
+        excess = sum(self._occupied[name] for name in live) - self._capacity
+        free = [(self._price[name], self._occupied[name]) for name in live - pinned if self._occupied[name]]
+        by_load = 0 if excess <= 0 else _fractional(free, excess)
+        if by_load is None:
+            return None
+        if len(self._pieces) < 2:
+            return by_load, excess > 0
+        case = (live, pinned & live)
+        if case not in self._in_pieces:
+            items = [(self._occupied[name], None if name in pinned else self._price[name]) for name in live]
+            self._in_pieces[case] = least_price(items, self._pieces)
+        whole = self._in_pieces[case]
+        return None if whole is None else (max(by_load, whole[0]), excess > 0 or whole[1] > 0)
 
     def _packed(self, out: frozenset[str]) -> Packing:
         self._effort -= _PACKING_EFFORT // 2
@@ -217,4 +234,3 @@ def _price(buffer: Buffer, tier: Tier, slower: Sequence[Tier]) -> int:
     """Price of moving the buffer to the best slower tier it may use."""
     costs = [other.cost for other in slower if not buffer.tiers or other.name in buffer.tiers]
     return buffer.accesses * (min(costs) - tier.cost) if costs else 0
-
