@@ -187,13 +187,21 @@ def verify(
         with ExitStack() as stack:
             verdict = _compare_on([(None, _connect(stack, port, loaded, graph))], graph, samples, progress)
         return {**verdict, "files": _files(loaded, ())}  # what was flashed cannot be read back: no file of the folder was run
+    return {**_verify_simulated(loaded, graph, samples, chip, progress), "files": _files(loaded, loaded.exercised("chip"))}
+
+
+def _verify_simulated(
+    component: Component, graph: Graph, samples: Dataset, chip: Chip | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The verdict of each chip that `chip` (None: the component's own) stands for, each sample on one after the other."""
     with ExitStack() as stack:
         devices: list[tuple[Chip | None, Device]] = []
-        for one in _chips(loaded, chip):
-            options = SimulatorOptions(memory_model=False, l2_kb=loaded.l2_kb, chip=one)
-            simulator = stack.enter_context(Simulator(build_firmware(loaded.path, chip=one, l2_kb=loaded.l2_kb), options))
-            devices.append((one, _connect(stack, simulator.port, loaded, graph)))
-        return {**_compare_on(devices, graph, samples, progress), "files": _files(loaded, loaded.exercised("chip"))}
+        for one in _chips(component, chip):
+            options = SimulatorOptions(memory_model=False, l2_kb=component.l2_kb, chip=one)
+            image = build_firmware(component.path, chip=one, l2_kb=component.l2_kb)
+            simulator = stack.enter_context(Simulator(image, options))
+            devices.append((one, _connect(stack, simulator.port, component, graph)))
+        return _compare_on(devices, graph, samples, progress)
 
 
 def _chips(component: Component, chip: Chip | None) -> tuple[Chip, ...]:

@@ -10,6 +10,7 @@ import pytest
 from espgen import api
 from espgen.codegen.build import Options, generate
 from espgen.ops.concat import concat_graph
+from espgen.target.chips import CHIPS
 from espgen.verify.build import build_host
 from espgen.verify.data import random_dataset
 from espgen.verify.host import HostModel
@@ -26,7 +27,7 @@ def component(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_with_many_inputs_is_verified_over_the_serial_port(component: Path) -> None:
-    assert api.verify(component, target="sim", limit=1)["equal"]
+    assert api.verify(component, target="sim", chip=CHIPS["esp32p4-v3"], limit=1)["equal"]
 
 
 def test_a_worker_tells_them_all(component: Path) -> None:

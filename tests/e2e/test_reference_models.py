@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from espgen import api, arith
 from espgen.interpret import run_layers
 from espgen.ir import Graph
 from espgen.ir.layout import to_layout
+from espgen.target.chips import CHIPS, Chip
 from espgen.verify.data import Dataset
 from tests.e2e.reference_models import MODELS, Array, ReferenceModel, integer_graph, samples
 
@@ -102,23 +102,31 @@ def test_accuracy_on_all_data(model: ReferenceModel) -> None:
     assert accuracy >= model.top1 - 0.4, accuracy
 
 
+QUICK_CHIPS = {"kws": "esp32p4", "resnet8": "esp32p4-v1", "mobilenet_v1": "esp32p4-v1", "mobilenet_v2": "esp32p4-v3"}
+"""Both chips at once on the smallest model, one of them on the others: the many inputs below are for both."""
+
+
 @pytest.mark.parametrize("model", MODELS, ids=_ids)
 def test_simulator_equals_the_interpreter(model: ReferenceModel, tmp_path: Path) -> None:
-    verdict = _verify_in_simulator(model, tmp_path, 1)
-    assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
+    chip = CHIPS[QUICK_CHIPS[model.name]]
+    _verify_in_simulator(model, tmp_path, 1, chip)
 
 
 @PROVE
 @pytest.mark.parametrize("model", MODELS, ids=_ids)
 def test_simulator_equals_the_interpreter_on_many_inputs(model: ReferenceModel, tmp_path: Path) -> None:
-    verdict = _verify_in_simulator(model, tmp_path, 500 if model.name == "kws" else 20)
-    assert verdict["equal"], [layer for layer in verdict["layers"] if not layer["equal"]]
+    _verify_in_simulator(model, tmp_path, 500 if model.name == "kws" else 20, CHIPS["esp32p4"])
 
 
-def _verify_in_simulator(model: ReferenceModel, folder: Path, count: int) -> dict[str, Any]:
+def _verify_in_simulator(model: ReferenceModel, folder: Path, count: int, chip: Chip) -> None:
+    """Every layer of the component for both chips, on each chip that `chip` stands for."""
     graph = integer_graph(model)
     component = api.Component.load(api.compile(model.path, folder / "component")["component"])
-    return api._verify_device(component, graph, dataset(model, graph, count), None, None)
+    verdict = api._verify_simulated(component, graph, dataset(model, graph, count), chip)
+    assert [one["chip"]["name"] for one in verdict["chips"]] == list(chip.runs_on)
+    for one in verdict["chips"]:
+        assert one["samples"] == count
+        assert one["equal"], [layer for layer in one["layers"] if not layer["equal"]]
 
 
 @PROVE

@@ -18,6 +18,7 @@ from espgen.frontend import load_onnx
 from espgen.interpret import run_layers
 from espgen.ir import Graph, Node, Value, verify
 from espgen.passes.pipeline import lower_to_integer
+from espgen.target.chips import CHIPS
 from espgen.verify.build import build_host
 from espgen.verify.compare import Comparison, compare_host
 from espgen.verify.component import Component
@@ -95,7 +96,7 @@ def different_layers(
 ) -> list[dict[str, Any]]:
     """Layers of the graph's component that differ from the interpreter's on random inputs; the guards are on.
 
-    target    "host" (with sanitizers, if named) or "sim"
+    target    "host" (with sanitizers, if named), the name of the chip to simulate, or "sim" for all that options.chip stands for
     """
     generate(graph, folder, options=options, name="networks", extra={})
     samples = random_dataset(graph, SAMPLES)
@@ -106,6 +107,6 @@ def different_layers(
                 compare_host(model, sample, run_layers(graph, sample), comparison, index)
         assert comparison.samples == SAMPLES
         return [layer for layer in comparison.to_json() if not layer["equal"]]
-    verdict = api._verify_device(Component.load(folder), graph, samples, None, None)
+    verdict = api._verify_simulated(Component.load(folder), graph, samples, CHIPS.get(target))
     assert verdict["samples"] == SAMPLES
-    return [layer for layer in verdict["layers"] if not layer["equal"]]
+    return [layer for chip in verdict["chips"] for layer in chip["layers"] if not layer["equal"]]

@@ -32,8 +32,8 @@ def test_layers_agree_with_onnxruntime(first: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "target", "options"),
-    [(range(6), "host", SCARCE), (range(6, 14), "sim", SCARCE), (range(14, 22), "sim", IN_BANDS)],
-    ids=["host", "sim", "sim in bands"],
+    [(range(6), "host", SCARCE), (range(6, 14), "esp32p4-v3", SCARCE), (range(14, 22), "esp32p4-v1", IN_BANDS)],
+    ids=["host", "v3", "v1 in bands"],
 )
 def test_components_equal_the_interpreter(seeds: range, target: str, options: Options, tmp_path: Path) -> None:
     graph = merged([lowered(random_network(seed), tmp_path) for seed in seeds])

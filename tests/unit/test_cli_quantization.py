@@ -44,6 +44,8 @@ LATENCY = {
     "fidelity": {"error": 0.0123, "agreement": 0.75, "samples": 2, "labelled": 0},
     "prediction": {"original": {"class": 3, "probability": 0.75}, "quantized": {"class": 3, "probability": 0.7}},
 }  # fmt: skip
+IN_SIMULATOR = "simulator, esp32p4-v3 (revision 3.1 and later, 400 MHz)"
+"""Where cycles are counted without a board: the chip that a component for both is measured on."""
 CONVERTED = {
     "model": "c.onnx", "record": "c.json", "scheme": "shift", "layers": 7, "notes": [], "probability_gap": 0.01,
     "fidelity": {"error": 0.001, "agreement": 1.0},
@@ -170,7 +172,7 @@ def test_fallback_takes_an_evaluator_instead_of_a_target(calls: list[Any], model
     assert calls[0][1]["evaluator"] == "my:judge"
 
 
-@pytest.mark.parametrize(("port", "place"), [(None, "simulator"), ("/dev/ttyACM0", "board at /dev/ttyACM0")])
+@pytest.mark.parametrize(("port", "place"), [(None, IN_SIMULATOR), ("/dev/ttyACM0", "board at /dev/ttyACM0")])
 def test_fallback_by_latency_measures_in_the_simulator_or_on_a_board(
     port: str | None, place: str, calls: list[Any], model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,7 +199,7 @@ def test_layers_are_weighed_by_cycles_unless_told_otherwise(
     assert run("quantize", model, "--data", "d.npz", "-o", "q.onnx", *options) == 0
     named = calls[0][1]
     assert named["measure"] == (Measurement() if measured else None)
-    assert (named["insist"], named["evaluation"], named["measured_at"]) == (insist, "e.npz", "simulator")
+    assert (named["insist"], named["evaluation"], named["measured_at"]) == (insist, "e.npz", IN_SIMULATOR)
 
 
 def test_nothing_is_measured_without_a_target(calls: list[Any], model: Path) -> None:
