@@ -3,8 +3,11 @@ against stand-ins of the ESP-IDF functions it calls."""
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +70,7 @@ def test_agent_and_simulator_files_have_no_warning(compiler: Compiler, tmp_path:
 
 @pytest.mark.parametrize("console", list(CONSOLES))
 @pytest.mark.parametrize("compiler", host_compilers(), ids=lambda compiler: compiler.name)
-def test_the_esp32p4_board_compiles_against_the_documented_signatures(
-    compiler: Compiler, console: str, tmp_path: Path
-) -> None:
+def test_the_esp32p4_board_compiles_against_the_documented_signatures(compiler: Compiler, console: str, tmp_path: Path) -> None:
     flags = (*CONSOLES[console], "-DESP_PLATFORM=1", f"-isystem{STUBS}")
     compile_all(compiler, [*ESP32P4, TOY / "src" / "toy.cpp"], flags, tmp_path)
 
@@ -104,45 +105,127 @@ def test_firmware_uses_no_heap_and_no_library_of_cpp() -> None:
             assert word not in text, (path, word)
 
 
-@pytest.fixture(params=list(CONSOLES))
-def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AgentProcess]:
-    """The ESP32-P4's board with the toy model, as a process."""
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The ESP32-P4's board with the toy model, as a program for the host by console."""
+    return {console: _program(flags, tmp_path_factory.mktemp(console)) for console, flags in CONSOLES.items()}
+
+
+def _program(console: tuple[str, ...], folder: Path) -> Path:
     compiler = host_compiler()
-    flags = (*CONSOLES[request.param], f"-isystem{STUBS}", "-pthread")
+    flags = (*console, f"-isystem{STUBS}", "-pthread")
     sources = [*AGENT, *ESP32P4, STUBS / "stubs.cpp", TOY / "src" / "toy.cpp"]
-    folders = {}
     objects = []
     for number, source in enumerate(sources):  # two files are called board.cpp in other boards: one folder each
-        folders[source] = tmp_path / str(number)
-        folders[source].mkdir()
-        objects += compile_all(compiler, [source], flags, folders[source])
-    weights = tmp_path / "weights.o"
-    subprocess.run(
-        (*compiler.command, "-c", "weights.S", "-o", str(weights)), cwd=TOY / "src", check=True, capture_output=True
-    )
-    program = tmp_path / "board"
+        (folder / str(number)).mkdir()
+        objects += compile_all(compiler, [source], flags, folder / str(number))
+    weights = folder / "weights.o"
+    subprocess.run((*compiler.command, "-c", "weights.S", "-o", str(weights)), cwd=TOY / "src", check=True, capture_output=True)
+    program = folder / "board"
     command = (*compiler.command, "-pthread", *map(str, objects), str(weights), "-o", str(program))
     subprocess.run(command, check=True, capture_output=True)
-    process = AgentProcess(program)
-    yield process
-    process.close()
+    return program
 
 
-def test_the_esp32p4_board_serves_a_session_while_another_task_logs(board: AgentProcess) -> None:
-    logs: list[str] = []
-    link = Link(board, on_log=logs.append)
-    device = Device.connect(link, expected_hash=HASH)
-    assert (device.hello.target, device.hello.clock_hz, device.hello.revision) == ("esp32p4", 360_000_000, 103)
-    assert device.hello.build_id == "0123abcde"
-    x = toy_input(4)
-    reference = toy_reference(x)
-    for name, value in device.run({"x": x}).items():
-        np.testing.assert_array_equal(value, reference[name])
-    for layer in device.layers:
-        for name, value in device.read_layer({"x": x}, layer).items():
+class Usb:
+    """The other end of the board's USB-Serial-JTAG: a transport."""
+
+    def __init__(self) -> None:
+        self.board_in, self._out = os.pipe()
+        self._in, self.board_out = os.pipe()
+
+    def read(self, timeout: float) -> bytes:
+        return os.read(self._in, 65536) if select.select([self._in], [], [], max(timeout, 0))[0] else b""
+
+    def write(self, data: bytes) -> None:
+        os.write(self._out, data)
+
+    def close(self) -> None:
+        for descriptor in (self.board_in, self._out, self._in, self.board_out):
+            os.close(descriptor)
+
+
+class Board(AgentProcess):
+    """The board as a process: it is the transport of its UART, `usb` the one of its USB-Serial-JTAG."""
+
+    def __init__(self, program: Path, taken: str = "") -> None:
+        self.usb = Usb()
+        ends = (self.usb.board_in, self.usb.board_out)
+        super().__init__(program, {"STUB_USB": f"{ends[0]},{ends[1]}", "STUB_TAKEN": taken}, ends)
+
+    def line(self, name: str) -> Usb | Board:
+        return self.usb if name == "usb" else self
+
+    def close(self) -> None:
+        self.process.kill()  # a board that does not read its UART does not see it end
+        super().close()
+        self.usb.close()
+
+
+@contextmanager
+def running(program: Path, taken: str = "") -> Iterator[Board]:
+    board = Board(program, taken)
+    try:
+        yield board
+    finally:
+        board.close()
+
+
+@pytest.mark.parametrize("line", ["uart", "usb"])
+@pytest.mark.parametrize("console", list(CONSOLES))
+def test_the_esp32p4_board_serves_a_session_on_either_line_while_another_task_logs(
+    programs: dict[str, Path], console: str, line: str
+) -> None:
+    with running(programs[console]) as board:
+        logs: list[str] = []
+        link = Link(board.line(line), on_log=logs.append)
+        device = Device.connect(link, expected_hash=HASH)
+        assert (device.hello.target, device.hello.clock_hz, device.hello.revision) == ("esp32p4", 360_000_000, 103)
+        assert device.hello.build_id == "0123abcde"
+        x = toy_input(4)
+        reference = toy_reference(x)
+        for name, value in device.run({"x": x}).items():
             np.testing.assert_array_equal(value, reference[name])
-    profile = device.profile({"x": x}, cold=True)
-    assert profile.cold and profile.cycles > 0 and profile.instructions == 0
-    assert link.resent == 0
-    assert any("a line from another task" in line for line in logs)
-    device.reset()
+        for layer in device.layers:
+            for name, value in device.read_layer({"x": x}, layer).items():
+                np.testing.assert_array_equal(value, reference[name])
+        profile = device.profile({"x": x}, cold=True)
+        assert profile.cold and profile.cycles > 0 and profile.instructions == 0
+        assert link.resent == 0
+        assert any("a line from another task" in line for line in logs)
+        device.reset()
+
+
+def test_what_is_asked_on_one_line_is_answered_there_and_noise_on_the_other_does_no_harm(programs: dict[str, Path]) -> None:
+    x = toy_input(4)
+    wanted = toy_reference(x)
+    with running(programs["uart"]) as board:
+        for asked, other in (("usb", "uart"), ("uart", "usb")):
+            link = Link(board.line(asked))
+            device = Device.connect(link, expected_hash=HASH)
+            # Half a frame, and more bytes without an end than any frame has: neither keeps this line waiting for long.
+            for noise in (b"half a fr", b"\xff" * 4096):
+                board.line(other).write(noise)
+                for name, value in device.run({"x": x}).items():
+                    np.testing.assert_array_equal(value, wanted[name])
+            while board.line(other).read(0.0):
+                pass  # that the noise is no frame
+            device.run({"x": x})
+            assert board.line(other).read(0.0) == b"", "an answer on the line that did not ask"
+
+
+@pytest.mark.parametrize("taken", ["uart", "usb"])
+def test_a_line_that_the_application_uses_is_left_alone(programs: dict[str, Path], taken: str) -> None:
+    """Except the console's, which the agent takes over from it."""
+    console, free = ("usb", "usb") if taken == "uart" else ("uart", "uart")
+    with running(programs[console], taken) as board:
+        board.line(taken).write(b"the application's own\0")
+        Device.connect(Link(board.line(free)), expected_hash=HASH)
+        assert board.line(taken).read(0.0) == b""
+    with running(programs[taken], taken) as board:
+        Device.connect(Link(board.line(taken)), expected_hash=HASH)
+
+
+def test_a_chip_without_usb_serial_jtag_has_the_uart(tmp_path: Path) -> None:
+    with running(_program(("-DSTUB_NO_USB",), tmp_path)) as board:
+        Device.connect(Link(board), expected_hash=HASH)

@@ -17,7 +17,8 @@ from espgen.verify.component import Component
 
 pytest.importorskip("kconfgen", reason="esp-idf-kconfig is not installed")
 
-# Revision, clock, cache and memory as ESP-IDF 5.5.3 and later decide them: revision 3.1 unless told otherwise.
+# Revision, clock, cache, console and memory as ESP-IDF 5.5.3 and later decide them: revision 3.1 unless told otherwise, and a
+# baud rate that can be set for a console on a UART of one's choice alone.
 KCONFIG = """
 mainmenu "test"
 config IDF_TARGET
@@ -74,6 +75,24 @@ config CACHE_L2_CACHE_SIZE
     default 0x20000 if CACHE_L2_CACHE_128KB
     default 0x40000 if CACHE_L2_CACHE_256KB
     default 0x80000 if CACHE_L2_CACHE_512KB
+choice ESP_CONSOLE_UART
+    prompt "console"
+    default ESP_CONSOLE_UART_DEFAULT
+    config ESP_CONSOLE_UART_DEFAULT
+        bool "UART0"
+    config ESP_CONSOLE_USB_SERIAL_JTAG
+        bool "USB-Serial-JTAG"
+    config ESP_CONSOLE_UART_CUSTOM
+        bool "a UART"
+endchoice
+config ESP_CONSOLE_UART
+    bool
+    default y if ESP_CONSOLE_UART_DEFAULT || ESP_CONSOLE_UART_CUSTOM
+config ESP_CONSOLE_UART_BAUDRATE
+    int
+    prompt "baud rate" if ESP_CONSOLE_UART_CUSTOM
+    depends on ESP_CONSOLE_UART
+    default 115200
 config SPIRAM
     bool "PSRAM"
     default n
@@ -116,6 +135,7 @@ def test_the_configuration_is_the_chip(
     assert int(found["ESP_DEFAULT_CPU_FREQ_MHZ"]) * 1_000_000 == CHIPS[name].clock_hz == clock * 1_000_000
     assert int(found["CACHE_L2_CACHE_SIZE"], 16) == Component.load(made / "components" / "digits").l2_kb * 1024
     assert "SPIRAM" not in found  # a small model needs none
+    assert found["ESP_CONSOLE_UART_BAUDRATE"] == "921600"
 
 
 def test_psram_is_there_where_it_is_used(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,16 @@ def toy_reference(x: np.ndarray) -> dict[str, np.ndarray]:
 class AgentProcess:
     """The agent as a host process behind a pipe: a transport without a line in between."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, environment: Mapping[str, str] | None = None, descriptors: Sequence[int] = ()) -> None:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self.process = subprocess.Popen(
-            [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0
+            [str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            bufsize=0,
+            env={**os.environ, **(environment or {})},
+            pass_fds=tuple(descriptors),
         )
 
     def read(self, timeout: float) -> bytes:

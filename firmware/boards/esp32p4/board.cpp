@@ -56,7 +56,7 @@ int LogInFrame(const char* format, va_list arguments) {
 
 void Serve(void* model) {
   if (!port::Open()) {
-    ESP_LOGE("espgen", "the console's port cannot be taken over");
+    ESP_LOGE("espgen", "neither USB-Serial-JTAG nor the UART can be taken over");
     vTaskDelete(nullptr);
     return;
   }

@@ -1,7 +1,7 @@
-// The port on the chip's own USB-Serial-JTAG.
+// The line on the chip's own USB-Serial-JTAG.
 #include "sdkconfig.h"
 
-#if CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG
+#if CONFIG_SOC_USB_SERIAL_JTAG_SUPPORTED
 
 #include "driver/usb_serial_jtag.h"
 #include "freertos/FreeRTOS.h"
@@ -11,26 +11,29 @@ namespace espgen {
 namespace port {
 namespace {
 
+#if CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG
+constexpr bool kIsConsole = true;
+#else
+constexpr bool kIsConsole = false;
+#endif
+
 constexpr int kSendAttempts = 10;  // of 100 ms each, without a byte going out
 constexpr size_t kPiece = 512;     // what fits the send buffer for sure once it has drained
 
-}  // namespace
-
-bool Open() {
-  if (usb_serial_jtag_is_driver_installed()) return true;
+bool OpenLine() {
+  if (usb_serial_jtag_is_driver_installed()) return kIsConsole;
   usb_serial_jtag_driver_config_t config = {};
   config.tx_buffer_size = kSendBuffer;
   config.rx_buffer_size = kReceiveBuffer;
   return usb_serial_jtag_driver_install(&config) == ESP_OK;
 }
 
-size_t Read(uint8_t* bytes, size_t capacity) {
-  const int count =
-      usb_serial_jtag_read_bytes(bytes, static_cast<uint32_t>(capacity), pdMS_TO_TICKS(100));
+size_t ReadLine(uint8_t* bytes, size_t capacity, TickType_t ticks) {
+  const int count = usb_serial_jtag_read_bytes(bytes, static_cast<uint32_t>(capacity), ticks);
   return count > 0 ? static_cast<size_t>(count) : 0;
 }
 
-void Write(const uint8_t* bytes, size_t count) {
+void WriteLine(const uint8_t* bytes, size_t count) {
   int attempts = 0;
   while (count > 0 && attempts < kSendAttempts) {
     const size_t piece = count < kPiece ? count : kPiece;
@@ -45,7 +48,11 @@ void Write(const uint8_t* bytes, size_t count) {
   }
 }
 
+}  // namespace
+
+const Line kUsbSerialJtag = {OpenLine, ReadLine, WriteLine};
+
 }  // namespace port
 }  // namespace espgen
 
-#endif  // CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG
+#endif  // CONFIG_SOC_USB_SERIAL_JTAG_SUPPORTED

@@ -1,5 +1,8 @@
 #pragma once
 #define CONFIG_IDF_TARGET "esp32p4"
+#ifndef STUB_NO_USB
+#define CONFIG_SOC_USB_SERIAL_JTAG_SUPPORTED 1
+#endif
 #define CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ 360
 #ifndef STUB_NO_PSRAM
 #define CONFIG_SPIRAM 1

@@ -1,5 +1,5 @@
-// ESP-IDF on the host, as far as firmware/boards/esp32p4 uses it: tasks are threads, the port is
-// standard input and output. main() is app_main of an application that logs from a second task
+// ESP-IDF on the host, as far as firmware/boards/esp32p4 uses it: tasks are threads, the UART is
+// standard input and output, USB-Serial-JTAG the two file descriptors that STUB_USB names. main() is app_main of an application that logs from a second task
 // while the agent answers.
 #include <poll.h>
 #include <pthread.h>
@@ -25,23 +25,41 @@
 namespace {
 
 vprintf_like_t log_function = vprintf;
-bool installed = false;
+// Each line's driver: the application's from the start where STUB_TAKEN names it ("uart", "usb").
+struct Line {
+  int in, out;
+  bool installed;
+};
+bool Taken(const char* name) {
+  const char* const taken = getenv("STUB_TAKEN");
+  return taken != nullptr && strcmp(taken, name) == 0;
+}
+Line Usb() {
+  Line line = {-1, -1, Taken("usb")};
+  const char* const descriptors = getenv("STUB_USB");
+  if (descriptors != nullptr) sscanf(descriptors, "%d,%d", &line.in, &line.out);
+  return line;
+}
+Line uart = {0, 1, Taken("uart")};
+Line usb = Usb();
 uint8_t flash[1536 * 1024];
 bool mapped = false;
 char sha[] = "0123abcde";
 
-int ReadSome(void* buf, uint32_t length, uint32_t ticks) {
-  pollfd port = {0, POLLIN, 0};
+int ReadSome(const Line& line, void* buf, uint32_t length, uint32_t ticks) {
+  if (!line.installed) abort();
+  pollfd port = {line.in, POLLIN, 0};
   if (poll(&port, 1, static_cast<int>(ticks * 10)) <= 0) return 0;
-  const ssize_t count = read(0, buf, length);
+  const ssize_t count = read(line.in, buf, length);
   if (count <= 0) exit(0);
   return static_cast<int>(count);
 }
 
-int WriteAll(const void* src, size_t size) {
+int WriteAll(const Line& line, const void* src, size_t size) {
+  if (!line.installed) abort();
   const char* bytes = static_cast<const char*>(src);
   for (size_t done = 0; done < size;) {
-    const ssize_t count = write(1, bytes + done, size - done);
+    const ssize_t count = write(line.out, bytes + done, size - done);
     if (count <= 0) exit(0);
     done += static_cast<size_t>(count);
   }
@@ -64,42 +82,44 @@ void* RunTask(void* start) {
 extern "C" {
 
 esp_err_t uart_driver_install(uart_port_t, int rx, int, int, QueueHandle_t*, int) {
-  installed = rx > 128;
-  return installed ? ESP_OK : ESP_FAIL;
+  uart.installed = rx > 128;
+  return uart.installed ? ESP_OK : ESP_FAIL;
 }
-bool uart_is_driver_installed(uart_port_t) { return installed; }
+bool uart_is_driver_installed(uart_port_t number) {
+  return number == UART_NUM_0 && uart.installed;
+}
 esp_err_t uart_param_config(uart_port_t, const uart_config_t* config) {
-  return installed && config->baud_rate == 115200 ? ESP_OK : ESP_FAIL;
+  return uart.installed && config->baud_rate == 115200 ? ESP_OK : ESP_FAIL;
 }
 // Like the driver's: waits until all of `length` is there or the time is up.
 int uart_read_bytes(uart_port_t, void* buf, uint32_t length, TickType_t ticks) {
   uint32_t done = 0;
   while (done < length) {
-    const int count = ReadSome(static_cast<uint8_t*>(buf) + done, length - done, ticks);
+    const int count = ReadSome(uart, static_cast<uint8_t*>(buf) + done, length - done, ticks);
     if (count <= 0) break;
     done += static_cast<uint32_t>(count);
   }
   return static_cast<int>(done);
 }
-int uart_write_bytes(uart_port_t, const void* src, size_t size) { return WriteAll(src, size); }
+int uart_write_bytes(uart_port_t, const void* src, size_t size) { return WriteAll(uart, src, size); }
 esp_err_t uart_get_buffered_data_len(uart_port_t, size_t* size) {
-  pollfd port = {0, POLLIN, 0};
+  pollfd port = {uart.in, POLLIN, 0};
   *size = poll(&port, 1, 0) > 0 ? 1 : 0;
   return ESP_OK;
 }
 
 esp_err_t usb_serial_jtag_driver_install(usb_serial_jtag_driver_config_t* config) {
-  installed = config->rx_buffer_size > 0 && config->tx_buffer_size > 0;
-  return installed ? ESP_OK : ESP_FAIL;
+  usb.installed = config->rx_buffer_size > 0 && config->tx_buffer_size > 0;
+  return usb.installed ? ESP_OK : ESP_FAIL;
 }
-bool usb_serial_jtag_is_driver_installed(void) { return installed; }
+bool usb_serial_jtag_is_driver_installed(void) { return usb.installed; }
 int usb_serial_jtag_read_bytes(void* buf, uint32_t length, uint32_t ticks) {
-  return ReadSome(buf, length, ticks);
+  return ReadSome(usb, buf, length, ticks);
 }
 // Takes at most 100 bytes at a time and sometimes none, as a full ring buffer does.
 int usb_serial_jtag_write_bytes(const void* src, size_t size, uint32_t) {
   static int calls = 0;
-  return ++calls % 5 == 0 ? 0 : WriteAll(src, size < 100 ? size : 100);
+  return ++calls % 5 == 0 ? 0 : WriteAll(usb, src, size < 100 ? size : 100);
 }
 
 char* esp_app_get_elf_sha256_str(void) { return sha; }
