@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from espdl_files import File, packed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espgen.codegen.build import BANDS, LAYERS, Options, generate, plan_graph
 from espgen.codegen.component import Planned
 from espgen.errors import Defect
-from espgen.frontend import load_onnx
+from espgen.frontend import load, load_onnx
 from espgen.interpret import run_layers
 from espgen.ir import Graph
 from espgen.passes.pipeline import lower_to_integer
@@ -104,6 +106,33 @@ def test_any_damaged_entry_is_noticed(data: st.DataObject) -> None:
         damaged = replace(PLANNED, memory=replace(PLANNED.memory, values=values))
     with pytest.raises((Defect, IndexError)):
         check(damaged)
+
+
+def in_place_between_halos() -> Graph:
+    """A sum in the place of its operand, both of which lie in halos: one for a convolution, one for a pool."""
+    file, shape = File(), (1, 24, 32)
+    file.input("x", shape, -5)
+    file.constant("w", packed(np.eye(32, dtype=np.int8)[:, :, None], 16), (1, 32, 32), [-3])
+    file.constant("d", packed(np.ones((32, 1, 3), np.int8), 16, depthwise=True), (3, 32, 1), [-3])
+    window = {"kernel_shape": (3,), "pads": (2, 0), "strides": (1,)}
+    file.node("Conv", "x w", "a", shape, -6, group=1, kernel_shape=(1,))
+    file.node("Conv", "a d", "b", shape, -6, group=32, dilations=(1,), **window)
+    file.node("Add", "a b", "s", shape, -6)
+    file.node("AveragePool", "s", "y", shape, -7, count_include_pad=1, **window)
+    return lower_to_integer(load(file.data("y")))
+
+
+def test_a_layer_in_place_fills_the_halo_of_its_result_over_that_of_its_operand() -> None:
+    planned = plan_graph(in_place_between_halos(), Options(schedule=LAYERS))
+    names = {name.removesuffix("/integers"): name for name in planned.storage.storages}
+    operand, result = names["a"], names["s"]
+    assert planned.memory.values[operand] == planned.memory.values[result]
+    assert planned.storage.storages[operand].pad_left == planned.storage.storages[result].pad_left == 2
+    assert check(planned) > 0
+    # Over the operand of a layer that reads the halo, it is still noticed.
+    values = {**planned.memory.values, names["b"]: planned.memory.values[operand]}
+    with pytest.raises(Defect):
+        check(replace(planned, memory=replace(planned.memory, values=values)))
 
 
 def test_a_value_beyond_its_arena_is_noticed() -> None:
