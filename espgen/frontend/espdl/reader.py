@@ -33,7 +33,7 @@ _UNARY = (
     "Elu", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LUT", "LeakyRelu", "Log", "Neg", "Relu", "Sigmoid", "Sqrt",
     "Swish", "Tanh",
 )  # fmt: skip
-_BINARY = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub")
+_BINARY = ("Add", "Div", "Mul", "Pow", "Sub")
 _REDUCE = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType({
