@@ -37,7 +37,8 @@ class TensorType:
 class Importer:
     """Names -> types, constants, aliases; plus the canonical nodes. `opset` is the model's ai.onnx version.
 
-    `opsets` holds that of values whose makers came from local functions with versions of their own.
+    `opsets` holds that of values whose makers came from local functions with versions of their own. `written_out`: whether
+    quantization may be written out in other operators (written_out.py); `cast_from`, `shifted`: what it noted of constants.
     """
 
     opset: int
@@ -49,6 +50,9 @@ class Importer:
     nodes: list[Node] = field(default_factory=list)
     dequantized: dict[str, tuple[str, QuantParams]] = field(default_factory=dict)
     four_bit: set[str] = field(default_factory=set)
+    written_out: bool = False
+    cast_from: dict[str, str] = field(default_factory=dict)
+    shifted: dict[str, tuple[str, np.ndarray]] = field(default_factory=dict)
     folded_elements: int = 0
     node_names: set[str] = field(default_factory=set)
     made: int = 0

@@ -22,7 +22,7 @@ def input_types(
 ) -> dict[str, TensorType]:
     """Type of every input, in order. An open first dimension is 1; others come from `shapes`.
 
-    A dimension is open where it has no extent or one below 1 (some exporters write -1). A name that stands more than once in one
+    A dimension without an extent or with a negative one (some exporters write -1) is open. A name that stands twice in one
     input (some exporters call every open dimension "?") is no name: such dimensions are given with the input's whole shape.
 
     `example` gives a shape that an input might have, for the remedy where the model says nothing.
@@ -90,7 +90,7 @@ def _names(item: ValueInfoProto) -> list[str]:
 def _extent(item: ValueInfoProto, axis: int) -> int | None:
     """What the model fixes dimension `axis` at; None where it is open."""
     dim = item.type.tensor_type.shape.dim[axis]
-    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
+    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else None
 
 
 def _batch_names(inputs: Sequence[ValueInfoProto], shapes: Mapping[str, Extents]) -> dict[str, int]:

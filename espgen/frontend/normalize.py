@@ -27,6 +27,7 @@ from espgen.frontend.normalize_shape import (
 from espgen.frontend.normalize_window import conv, conv_transpose, pool
 from espgen.frontend.step import Normalizer, Step, alias, emit
 from espgen.frontend.tensors import numpy_type
+from espgen.frontend.written_out import cast_to_integers
 
 
 def _identity(importer: Importer, step: Step) -> None:
@@ -54,7 +55,9 @@ def _cast(importer: Importer, step: Step) -> None:
     floats = {"float32", "float64", "float16", "bfloat16"}
     if source == target or (source.name in floats and target.name in floats):
         alias(importer, step)
-    else:
+    elif not (
+        source.name in floats and cast_to_integers(importer, step.inputs[0], step.outputs[0], target, step.name)
+    ):
         emit(importer, step, "Cast", step.inputs[:1], {"to": target.name})
 
 

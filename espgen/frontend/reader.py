@@ -23,6 +23,7 @@ from espgen.frontend.old_opsets import raised_to_minimum
 from espgen.frontend.tensors import is_four_bit, read_tensor
 from espgen.frontend.translate import CONTRIB_DOMAINS, STANDARD_DOMAINS, translate
 from espgen.frontend.wire import first_bad_offset
+from espgen.frontend.written_out import SIGNS
 from espgen.ir import Extents, Graph, verify
 
 _NO_SHAPES: Mapping[str, Extents] = {}
@@ -113,6 +114,7 @@ def read_proto(
         raise EspgenError("the model has sparse initializers", place=place, hint="store them as dense tensors")
     _check_names(graph, place)
     importer = Importer(opset, opsets)
+    importer.written_out = any(node.op_type in SIGNS for node in graph.node)
     for tensor in graph.initializer:
         importer.add_constant(tensor.name, read_tensor(tensor, f"initializer {tensor.name!r}", None, folder))
         if is_four_bit(tensor):

@@ -15,6 +15,7 @@ from espgen.frontend.normalize_quant import dequantize_linear, quantize_linear
 from espgen.frontend.qoperator import expand, is_qoperator
 from espgen.frontend.step import Step
 from espgen.frontend.tensors import read_tensor
+from espgen.frontend.written_out import QUANT_DOMAINS, product, quant, remember
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 CONTRIB_DOMAINS = ("com.microsoft",)
@@ -65,6 +66,9 @@ def _translate(importer: Importer, original: NodeProto, version: int, name: str)
             raise EspgenError(
                 f"input {operand!r} is computed by no node", node=name, place=operand, hint="export the model again"
             )
+    if node.op_type == "Quant" and node.domain in QUANT_DOMAINS:
+        quant(importer, node, name)
+        return
     if node.domain not in (*STANDARD_DOMAINS, *CONTRIB_DOMAINS):
         raise _unknown(node, name)
     if node.op_type in _QUANTIZERS:
@@ -108,11 +112,15 @@ def _standard(importer: Importer, node: NodeProto, version: int, name: str) -> N
     if node.op_type in ("Shape", "Size"):
         _static_shape(importer, node, attrs, name)
         return
+    if product(importer, node, name):
+        return
     constant = len(node.input) > 0 and all(operand in importer.constants for operand in node.input if operand)
     if constant and node.op_type not in _NEVER_FOLDED:
-        for output, data in zip(node.output, evaluate(importer, node, types, version, name), strict=True):
+        results = evaluate(importer, node, types, version, name)
+        for output, data in zip(node.output, results, strict=True):
             if output:
                 importer.add_constant(output, data, name)
+        remember(importer, node, importer.constants, results)
         return
     made = [(output, kind) for output, kind in zip(node.output, types, strict=True) if output]
     if made and all(kind is not None and 0 in kind.shape for _, kind in made):
