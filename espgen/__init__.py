@@ -15,9 +15,9 @@ if sys.argv[:1] == ["-m"]:  # `python -m espgen` is being found
 
     leave_at_once()
 
-VERBS = ("inspect", "compile", "verify", "profile", "doctor")
+VERBS = ("inspect", "compile", "verify", "profile", "calibrate", "doctor")
 
-__all__ = ["compile", "doctor", "inspect", "profile", "verify"]
+__all__ = ["calibrate", "compile", "doctor", "inspect", "profile", "verify"]
 
 
 def _verb(name: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espgen import frontend
+from espgen.calibrate.calibration import calibrate_board, calibrate_simulator, write_chip_file
 from espgen.codegen.build import Options, generate, plan_graph
 from espgen.codegen.calls import VIEW
 from espgen.codegen.offers import Progress
@@ -27,7 +28,7 @@ from espgen.ops.registry import spec_of
 from espgen.passes import lower
 from espgen.passes.pipeline import lower_to_integer
 from espgen.report.source_layers import source_layers
-from espgen.target.chips import CHIPS, L2_KB, Chip, concrete, find_chip
+from espgen.target.chips import CHIPS, DEFAULT, L2_KB, Chip, concrete, find_chip
 from espgen.verify.accuracy import Accuracy
 from espgen.verify.compare import Comparison, compare_device, compare_host
 from espgen.verify.component import Component
@@ -390,6 +391,34 @@ def _explain(layers: list[dict[str, Any]], component: Component) -> None:
             layer["candidates"] = [
                 {**candidate, "chosen": candidate["kernel"] == entry["kernel"]} for candidate in entry["candidates"]
             ]
+
+
+def calibrate(
+    *,
+    port: str | None = None,
+    chip: Chip | str | None = None,
+    l2_kb: int | None = None,
+    output: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A chip's cycle counts, sizes and rates as micro-benchmarks find them, beside the model's.
+
+    port: a board that runs the calibration firmware; None: the simulated `chip` (default: the one that figures are shown
+    for). output: the chip file to write. EspgenError: exit code 3 where the board or a tool is missing.
+    """
+    size = L2_KB if l2_kb is None else l2_kb
+    if port is not None:
+        result = calibrate_board(port, size, progress)
+    else:
+        result = calibrate_simulator(_chip(chip) or DEFAULT, size, progress)
+    if output is not None:
+        write_chip_file(result, output)
+        result["written"] = str(output)
+    return result
+
+
+def _chip(chip: Chip | str | None) -> Chip | None:
+    return find_chip(chip) if isinstance(chip, str) else chip
 
 
 def doctor() -> dict[str, Any]:

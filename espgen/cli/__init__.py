@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from espgen.cli import commands, quantization
+from espgen.cli import calibration, commands, quantization
 from espgen.cli.exits import Interrupts, ended
 from espgen.errors import EXIT_CODES, INTERRUPTED
 
@@ -36,6 +36,7 @@ for command in (
     commands.verify,
     commands.profile,
     quantization.evaluate,
+    calibration.calibrate,
     commands.doctor,
     commands.demo,
 ):

@@ -76,7 +76,7 @@ def build_host(
     else:
         link_flags = (*recipe.link_flags, "-shared", "-Wl,-Bsymbolic")
         recipe = replace(recipe, link_flags=link_flags, suffix=".so")
-    return _build(recipe, units, f"host/{_safe(component.name)}")
+    return build_units(recipe, units, f"host/{_safe(component.name)}")
 
 
 def build_host_agent(
@@ -92,7 +92,7 @@ def build_host_agent(
         *_agent(AGENT_UNITS),
         firmware / "boards" / "host" / "board.cpp",
     ]
-    return _build(recipe, units, f"host_agent/{_safe(component.name)}", build_id=True)
+    return build_units(recipe, units, f"host_agent/{_safe(component.name)}", build_id=True)
 
 
 def build_firmware(
@@ -148,7 +148,7 @@ def build_firmware(
         *_agent(AGENT_UNITS),
         *sorted(folder.glob("*.cpp")),
     ]
-    image = _build(recipe, units, f"firmware/{_safe(component.name)}", build_id=True)
+    image = build_units(recipe, units, f"firmware/{_safe(component.name)}", build_id=True)
     if out is None:
         return image
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def _agent(names: Sequence[str]) -> list[Path]:
     return [*(firmware / "agent" / name for name in names), firmware / "boards" / "served_model.cpp"]
 
 
-def _build(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = False) -> Path:
+def build_units(recipe: Recipe, units: Iterable[Path], name: str, build_id: bool = False) -> Path:
     """Compile the units that changed and link them. With `build_id`, ESPGEN_BUILD_ID names this very build."""
     headers = digest_of_headers(recipe.include_dirs)
     sources = list(units)

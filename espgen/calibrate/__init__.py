@@ -1,0 +1,1 @@
+"""Micro-benchmarks that find a chip's cycle counts, sizes and rates, on a board or in the simulator."""
