@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from espgen.errors import EspgenError
+from espgen.ir.walk import operands_first
 
 Array = npt.NDArray[np.float64]
 Expression = tuple[Any, ...]
@@ -157,18 +158,7 @@ def _evaluated(expression: Expression, x: npt.NDArray[Any], rounded: Rounding) -
 
 def parts(expression: Expression) -> list[Expression]:
     """Every different part of the expression once, operands before what is made of them, itself at the end."""
-    ordered: list[Expression] = []
-    seen: set[int] = set()
-    waiting = [(expression, False)]
-    while waiting:
-        part, complete = waiting.pop()
-        if complete:
-            ordered.append(part)
-        elif id(part) not in seen:
-            seen.add(id(part))
-            waiting.append((part, True))
-            waiting += [(operand, False) for operand in reversed(_operands(part))]
-    return ordered
+    return operands_first(expression, _operands)
 
 
 def _operands(part: Expression) -> list[Expression]:

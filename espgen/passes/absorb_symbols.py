@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from espgen.errors import EspgenError
 from espgen.ir import Node, QuantParams
+from espgen.ir.walk import operands_first
 from espgen.ops.expression import Expression
 
 Array = npt.NDArray[Any]
@@ -140,18 +141,7 @@ def through_moves(symbol: Symbol, change: Callable[[Symbol], Symbol]) -> Symbol:
 
 def moved_parts(symbol: Symbol) -> list[Symbol]:
     """The symbol and what lies below data movements, each once, operands first: movements of one operand may join again."""
-    ordered: list[Symbol] = []
-    seen: set[int] = set()
-    waiting = [(symbol, False)]
-    while waiting:
-        part, complete = waiting.pop()
-        if complete:
-            ordered.append(part)
-        elif id(part) not in seen:
-            seen.add(id(part))
-            waiting.append((part, True))
-            waiting += [(operand, False) for operand in reversed(part.operands)] if isinstance(part, Move) else []
-    return ordered
+    return operands_first(symbol, lambda part: part.operands if isinstance(part, Move) else ())
 
 
 def not_quantized(symbol: Symbol, reader: Node) -> EspgenError:

@@ -59,6 +59,38 @@ class Epilogue(Protocol):
         """Code after the last multiply-accumulate; returns the register of the outputs."""
 
 
+@dataclass
+class Accumulated:
+    """What element-wise kernels that end with an epilogue share: constants in registers, and where accumulators start.
+
+    `constants` are loaded from the parameters in this order; what the epilogue holds, and the start, follow them there.
+    """
+
+    epilogue: Epilogue
+    constants: tuple[Q, ...]
+    held: Q
+    start_bytes: int = 4 * LANES
+
+    def setup(self, f: Function, pool: Pool, params: X) -> X:
+        """Load all of it; returns the register that points to the accumulators' start."""
+        self.epilogue.setup(f, pool)
+        start = pool.take()
+        for register in self.constants:
+            f("esp.vld.128.ip", register, params, LANES)
+        self.epilogue.start_block(f, params, self.registers, self.start_bytes)
+        f("mv", start, params)
+        return start
+
+    @property
+    def registers(self) -> tuple[Q, ...]:
+        """What the epilogue holds."""
+        return (self.held,)[: self.epilogue.held]
+
+    def finish(self, f: Function) -> Q:
+        """Code after the last multiply-accumulate; returns the register of the outputs."""
+        return self.epilogue.emit(f, tuple(Q(number) for number in range(self.epilogue.clobbered)), self.registers)
+
+
 def bias_rewinds(rewind: int) -> bool:
     """Whether load_bias can move its pointer back by `rewind` bytes without a register."""
     return rewind % 16 == 0 and rewind - 16 <= 2048

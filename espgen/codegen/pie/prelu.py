@@ -11,20 +11,19 @@ p and n by themselves, slopes, and what is left goes into the accumulators' star
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from espgen import arith
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.elementwise import StoreVector
-from espgen.codegen.pie.epilogue import Epilogue, ShiftEpilogue, choose_epilogue, load_bias
+from espgen.codegen.pie.epilogue import Accumulated, Epilogue, ShiftEpilogue, choose_epilogue, load_bias
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import Pool, Q, X
 from espgen.errors import Refused
 
 _X, _SLOPE, _ABOVE, _BELOW, _POINT, _FACTORS = Q(1), Q(2), Q(3), Q(4), Q(5), Q(7)
-_BIAS_BYTES = 4 * LANES
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,6 @@ class Prelu:
     spec: PreluSpec
     unroll: int = 1
     misaligned_loads: bool = False
-    _registers: dict[str, X] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -140,14 +138,8 @@ class Prelu:
 
     def setup(self, f: Function, pool: Pool, params: X) -> None:
         """See VectorBody."""
-        self._epilogue = _epilogue(self.spec)
-        self._epilogue.setup(f, pool)
-        self._start = pool.take()
-        f("esp.vld.128.ip", _FACTORS, params, LANES, note="factors")
-        f("esp.vld.128.ip", _POINT, params, LANES, note="the zero point")
-        self._held = (Q(6),)[: self._epilogue.held]
-        self._epilogue.start_block(f, params, self._held, _BIAS_BYTES)
-        f("mv", self._start, params)
+        self._body = Accumulated(_epilogue(self.spec), (_FACTORS, _POINT), Q(6))
+        self._start = self._body.setup(f, pool, params)
 
     def emit(self, f: Function, operands: tuple[X, ...], count: int, store: StoreVector) -> None:
         """See VectorBody."""
@@ -157,7 +149,7 @@ class Prelu:
             f("esp.vld.128.ip", _X, operands[0], LANES)
             f("esp.vld.128.ip", _SLOPE, operands[1], LANES)
             if self._bias().any():
-                load_bias(f, self._start, _BIAS_BYTES, None)
+                load_bias(f, self._start, self._body.start_bytes, None)
             else:
                 f("esp.zero.qacc")
             f(f"esp.vmax.{kind}", _ABOVE, _X, _POINT)
@@ -165,5 +157,4 @@ class Prelu:
             f(f"esp.vmulas.{kind}.qacc", _BELOW, _SLOPE, note="the negative side by its slopes")
             for lane, (name, _) in enumerate(_factors(self.spec)):
                 f(f"esp.vsmulas.{kind}.qacc", values[name], _FACTORS, lane)
-            registers = tuple(Q(number) for number in range(self._epilogue.clobbered))
-            store(self._epilogue.emit(f, registers, self._held))
+            store(self._body.finish(f))

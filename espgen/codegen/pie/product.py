@@ -6,20 +6,19 @@ multiply-accumulates. The epilogues are those of the convolutions, all channels 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from espgen import arith
 from espgen.codegen.pie.asm import Function
 from espgen.codegen.pie.elementwise import StoreVector
-from espgen.codegen.pie.epilogue import Epilogue, ScaleEpilogue, choose_epilogue, load_bias
+from espgen.codegen.pie.epilogue import Accumulated, Epilogue, ScaleEpilogue, choose_epilogue, load_bias
 from espgen.codegen.pie.packing import LANES
 from espgen.codegen.pie.registers import Pool, Q, X
 from espgen.errors import Refused
 
 _FACTORS = Q(7)
-_BIAS_BYTES = 4 * LANES
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,6 @@ class Product:
     spec: ProductSpec
     unroll: int = 1
     misaligned_loads: bool = False
-    _registers: dict[str, X] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -101,13 +99,8 @@ class Product:
 
     def setup(self, f: Function, pool: Pool, params: X) -> None:
         """See VectorBody."""
-        self._epilogue = _epilogue(self.spec)
-        self._epilogue.setup(f, pool)
-        self._bias = pool.take()
-        f("esp.vld.128.ip", _FACTORS, params, LANES)
-        self._held = (Q(6),)[: self._epilogue.held]
-        self._epilogue.start_block(f, params, self._held, _BIAS_BYTES)
-        f("mv", self._bias, params)
+        self._body = Accumulated(_epilogue(self.spec), (_FACTORS,), Q(6))
+        self._start = self._body.setup(f, pool, params)
 
     def emit(self, f: Function, operands: tuple[X, ...], count: int, store: StoreVector) -> None:
         """See VectorBody."""
@@ -116,12 +109,11 @@ class Product:
         for _ in range(count):
             f("esp.vld.128.ip", first, operands[0], LANES)
             f("esp.vld.128.ip", second, operands[1], LANES)
-            load_bias(f, self._bias, _BIAS_BYTES, None)
+            load_bias(f, self._start, self._body.start_bytes, None)
             f(f"esp.vmulas.{kind}.qacc", first, second)
             lane = 0
             for value, point in ((first, self.spec.points[1]), (second, self.spec.points[0])):
                 for _ in _factors(point, self.spec.element_bytes):
                     f(f"esp.vsmulas.{kind}.qacc", value, _FACTORS, lane)
                     lane += 1
-            registers = tuple(Q(number) for number in range(self._epilogue.clobbered))
-            store(self._epilogue.emit(f, registers, self._held))
+            store(self._body.finish(f))
