@@ -187,3 +187,66 @@ def test_text_for_both_levels_is_portable(fuzzed: tuple[dict[str, str], set[str]
         everything = "\n".join(support_files(levels).values())
         assert "__riscv_x" not in everything, "what compilers announce does not tell the level"
         assert "#error" in everything
+
+
+_STORE = re.compile(r"esp\..*\b(st|vst)\b")
+_REGISTER = re.compile(r"\b(?:a[0-7]|s\d+|t[0-6]|sp)\b")
+_SIZES = {"lw": 4, "lh": 2, "lhu": 2, "lb": 1, "lbu": 1, "sw": 4, "sh": 2, "sb": 1}
+
+
+def _loads_without_fence(text: str) -> tuple[list[str], int]:
+    """Scalar loads of bytes on the stack that a vector store may just have written; and how many bytes such stores wrote."""
+    stored: set[int] = set()
+    wrong, seen = [], 0
+    for _ in range(2):  # what the end of a loop stores, its start may load
+        places: dict[str, int] = {"sp": 0}
+        for line in text.splitlines():
+            mnemonic, _, rest = line.partition("//")[0].strip().partition(" ")
+            operands = [operand.strip() for operand in rest.split(",")]
+            if mnemonic == "fence":
+                stored.clear()
+            elif _STORE.match(mnemonic):
+                base = _REGISTER.findall(rest)[0]
+                if base in places:
+                    width = 8 if ".64" in mnemonic else 16
+                    stored |= set(range(places[base], places[base] + width))
+                    seen += width
+                    if mnemonic.endswith(".ip"):
+                        places[base] += int(operands[-1])
+                    elif mnemonic.endswith("incp"):
+                        places[base] += width
+                    else:
+                        del places[base]
+            elif mnemonic in _SIZES:
+                offset, base = operands[1].rstrip(")").split("(")
+                if base in places:
+                    touched = range(places[base] + int(offset), places[base] + int(offset) + _SIZES[mnemonic])
+                    if mnemonic.startswith("s"):
+                        stored -= set(touched)
+                    elif stored & set(touched):
+                        wrong.append(line)
+                if mnemonic.startswith("l"):
+                    places.pop(operands[0], None)
+            elif mnemonic == "addi" and operands[1] in places:
+                if operands[0] != "sp":  # the frame counts from its own start
+                    places[operands[0]] = places[operands[1]] + int(operands[2])
+            elif mnemonic == "mv" and operands[1] in places:
+                places[operands[0]] = places[operands[1]]
+            elif mnemonic.startswith("esp.") and mnemonic.endswith(".ip") and _REGISTER.findall(rest)[0] in places:
+                places[_REGISTER.findall(rest)[0]] += int(operands[-1])
+            elif _REGISTER.match(operands[0]) and not mnemonic.startswith(("b", "esp.")):
+                places.pop(operands[0], None)
+    return wrong, seen
+
+
+def test_scalar_loads_of_what_vectors_stored_stand_behind_a_fence(fuzzed: tuple[dict[str, str], set[str]]) -> None:
+    """Revisions below 3 were seen to load what was there before the store."""
+    texts = fuzzed[0]
+    passing = 0
+    for symbol, text in texts.items():
+        wrong, seen = _loads_without_fence(text)
+        assert not wrong, (symbol, wrong)
+        passing += seen > 0
+    unfenced = [_loads_without_fence(re.sub(r"(?m)^ *fence.*$", "", text))[0] for text in texts.values() if "fence" in text]
+    assert passing > len(unfenced) > 0
+    assert all(unfenced)  # every fence is needed, and would be missed

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from espgen.codegen.pie.asm import Function, assembly_file
+from espgen.codegen.pie.asm import FFT_MARK, SAR_MARK, Function, assembly_file
 from espgen.codegen.pie.instruction import Instruction, Label
 from espgen.codegen.pie.loop_rules import check_text
 from espgen.codegen.pie.registers import A0, A1, A2, A3, A6, S8, T3, F, Pool, Q
@@ -346,3 +346,39 @@ def test_a_loop_in_text_that_breaks_a_rule(change, message):
 def test_an_assembly_file_is_checked():
     with pytest.raises(Defect, match="ends it"):
         assembly_file([GOOD_LOOP.replace("addi a3, a3, 1", "esp.zero.qacc")])
+
+
+def test_a_function_that_writes_cfg_or_sar_compares_them_at_its_end():
+    f = Function("k", "t")
+    f("addi", A0, A1, 1)
+    assert [i.mnemonic for i in f.instructions()] == ["addi", "ret"]  # writes neither: nothing to compare
+    before = f.cycles()
+    f.configure(A1, misaligned_loads=True)
+    shown = [str(i) for i in f.instructions()]
+    assert shown[3:6] == ["esp.movx.r.cfg a0", "addi a0, a0, -98", "bnez a0, .Lk_disturbed"]
+    assert shown[6:] == ["ret", "li a0, 0", "esp.movx.w.fft.bit.width a0", "j .Lk_watched"]
+    assert f.code_bytes == 4 * len(shown)
+    assert f.cycles() == before + 2 + 3  # what stands behind the end does not run
+    f.shift_by(A1, 12)
+    shown = [str(i) for i in f.instructions()]
+    assert shown[7:10] == ["esp.movx.r.sar a1", "addi a1, a1, -12", "or a0, a0, a1"]
+    assert shown[11:14] == ["li a0, 63", "esp.movx.w.sar a0", "ret"]  # the mark is back
+
+
+def test_the_marks_differ_after_any_number_of_exchanges():
+    """ESP-IDF before 6.0 brings SAR back from FFT_BIT_WIDTH (4 bits), and the other way round."""
+    sar, fft = SAR_MARK, FFT_MARK
+    for _ in range(4):
+        sar, fft = fft, sar & 15
+        assert (sar, fft) != (SAR_MARK, FFT_MARK)
+
+
+def test_a_fence_stays_where_it_was_put():
+    f = Function("k", "t")
+    with f.loop(4, A3):
+        f("esp.zero.qacc")
+        f.fence()
+        f("lw", A1, 0, A2)
+        f("esp.zero.xacc")
+    names = [i.mnemonic for i in f.instructions()]
+    assert names.index("fence") == names.index("lw") - 1

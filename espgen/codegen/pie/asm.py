@@ -146,6 +146,10 @@ class Function:
         check_portable(instruction)
         self._open[-1].append(instruction)
 
+    def fence(self) -> None:
+        """Between vector stores and scalar loads of what they stored: revisions below 3 may load what was there before."""
+        self("fence", note="vector stores before scalar loads")
+
     def comment(self, text: str) -> None:
         """Append a comment line."""
         self._open[-1].append(Comment(text))

@@ -94,6 +94,7 @@ class WideEpilogue:
         scratch = self._scalars["scratch"]
         for part, step in zip(("l.l", "l.h", "h.l", "h.h"), (16, 16, 16, -48), strict=True):
             f(f"esp.st.qacc.{part}.128.ip", scratch, step)
+        f.fence()
         for lane in range(_LANES):
             self._lane(f, lane)
         first, second = registers[:2]

@@ -140,7 +140,7 @@ class Instruction:
     @property
     def is_movable(self) -> bool:
         """Whether it only computes with integer registers, so that order is a matter of registers alone."""
-        return self.may_end_loop and self.mnemonic not in (*_LOADS, *_STORES)
+        return self.may_end_loop and self.mnemonic not in (*_LOADS, *_STORES, "fence")
 
     @property
     def _latency(self) -> str:

@@ -289,6 +289,7 @@ class _Writer:
         f("addi", self.sums, SP, self.scratch)
         for part in _PARTS:
             f(f"esp.st.qacc.{part}.128.ip", self.sums, LANES)
+        f.fence()
         f("addi", self.sums, SP, self.scratch)
         f("addi", self.rounded, SP, self.scratch + 64)
         with f.loop(self.spec.lanes // 2, self.counter):

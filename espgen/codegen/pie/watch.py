@@ -24,7 +24,7 @@ def watch_functions() -> tuple[str, ...]:
         start("li", A0, value)
         start(f"esp.movx.w.{register}", A0)
     found = Function(DISTURBED, "0 where the marks are still there. Vector stores before it are visible to scalar loads.")
-    found("fence", note="revisions below 3 may load what was there before a vector store")
+    found.fence()
     found("esp.movx.r.fft.bit.width", A0)
     found("esp.movx.r.sar", A1)
     found("xori", A0, A0, FFT_MARK)
