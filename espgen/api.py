@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,8 +40,10 @@ from espgen.verify.host import HostModel
 from espgen.verify.link import open_serial
 from espgen.verify.simulator import Options as SimulatorOptions
 from espgen.verify.simulator import Simulator
-from espgen.verify.toolchain import Stored, build_firmware, build_host, stored_bytes
+from espgen.verify.toolchain import Stored, build_firmware, build_host, firmware_compilers, stored_bytes
 from espgen.verify.toolchain import doctor as find_tools
+
+_LOG = logging.getLogger(__name__)
 
 
 def inspect(
@@ -114,9 +117,14 @@ def compile(
     project: Path | None = None,
     dump_ir: Path | None = None,
     options: Options | None = None,
+    code_size: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compile a quantized model (or `member` of a pack) into a component folder; else EspgenError, and `output` is untouched."""
+    """Compile a quantized model (or `member` of a pack) into a component folder; else EspgenError, and `output` is untouched.
+
+    code_size  also build the simulator's image, which `verify` and `profile` take from the cache then, and tell what of flash is
+               code; no such figure where there is no compiler for it, or the component is for any chip
+    """
     from espgen.codegen.example_project import check_example_project, write_example_project
 
     started = time.monotonic()
@@ -141,8 +149,23 @@ def compile(
         "layers": sum(entry["kernel"] != VIEW for entry in component.manifest["kernels"]),
         "chip": chosen.chip.to_json(),
         "seconds": round(time.monotonic() - started, 3),
-        "memory": _memory(component),
+        "memory": _memory(component, _stored(component) if code_size else None),
     }
+
+
+def _stored(component: Component) -> Stored | None:
+    """What the component adds to an image of its chip (of several the last).
+
+    None where there is no compiler, or none that works (its message is logged), or the memory of the chip is not known.
+    """
+    if not component.chip.fixed_memory or not firmware_compilers():
+        return None
+    (chip,), l2_kb = concrete(component.chip), component.l2_kb
+    try:
+        return stored_bytes(build_firmware(component.path, chip=chip, l2_kb=l2_kb), chip=chip, l2_kb=l2_kb)
+    except EspgenError as problem:
+        _LOG.warning("the size of the code is not known: %s", problem)
+        return None
 
 
 def _memory(component: Component, stored: Stored | None = None) -> dict[str, Any]:
@@ -186,7 +209,7 @@ def verify(
         return _verify_host(loaded, graph, samples, progress)
     if port is not None:
         with ExitStack() as stack:
-            verdict = _compare_on([(None, _connect(stack, port, loaded, graph))], graph, samples, progress)
+            verdict = _compare_on([(None, connect(stack, port, loaded, graph))], graph, samples, progress)
         return {**verdict, "files": _files(loaded, ())}  # what was flashed cannot be read back: no file of the folder was run
     return {**_verify_simulated(loaded, graph, samples, chip, progress), "files": _files(loaded, loaded.exercised("chip"))}
 
@@ -201,7 +224,7 @@ def _verify_simulated(
             options = SimulatorOptions(memory_model=False, l2_kb=component.l2_kb, chip=one)
             image = build_firmware(component.path, chip=one, l2_kb=component.l2_kb)
             simulator = stack.enter_context(Simulator(image, options))
-            devices.append((one, _connect(stack, simulator.port, component, graph)))
+            devices.append((one, connect(stack, simulator.port, component, graph)))
         return _compare_on(devices, graph, samples, progress)
 
 
@@ -256,8 +279,10 @@ def _files(component: Component, exercised: Sequence[str]) -> dict[str, list[str
     return {"exercised": list(exercised), "hashed_only": hashed}
 
 
-def _connect(stack: ExitStack, port: str, component: Component, graph: Graph) -> Device:
-    """EspgenError (exit code 3) where nothing answers, where another model runs, or where the chip is another one."""
+def connect(stack: ExitStack, port: str, component: Component, graph: Graph) -> Device:
+    """The component's firmware at `port`, until `stack` ends.
+
+    EspgenError (exit code 3) where nothing answers, where another model runs, or where the chip is another one."""
     link = stack.enter_context(open_serial(port))
     device = Device.connect(link, expected_hash=component.hash, expected=expected_info(graph, component))
     revision, chip = device.hello.revision, component.chip
@@ -285,13 +310,13 @@ def _compare_on(
             progress("verify", index + 1, len(samples))
     verdicts = []
     for (chip, device), comparison, accuracy in zip(devices, comparisons, accuracies, strict=True):
-        shown = _board(device) if chip is None else chip.to_json()
+        shown = board(device) if chip is None else chip.to_json()
         verdicts.append({**_verdict(comparison, accuracy, samples, device.hello.target), "chip": shown})
     worst = next((verdict for verdict in verdicts if not verdict["equal"]), verdicts[0])
     return {**worst, "chips": verdicts}
 
 
-def _board(device: Device) -> dict[str, object]:
+def board(device: Device) -> dict[str, object]:
     """What a board says about its chip, as a chip's own record does."""
     hello = device.hello
     revision = f"{hello.revision // 100}.{hello.revision % 100}" if hello.revision else ""
@@ -356,7 +381,7 @@ def _profile_on(
     port: str, component: Component, graph: Graph, sample: Mapping[str, Any], explain: bool, cold: bool
 ) -> dict[str, Any]:
     with ExitStack() as stack:
-        device = _connect(stack, port, component, graph)
+        device = connect(stack, port, component, graph)
         result = device.profile(sample, cold=cold)
     layers = [
         {
@@ -377,7 +402,7 @@ def _profile_on(
         "macs": sum(int(layer.macs) for layer in result.layers),
         "clock_hz": result.clock_hz,
         "ms": result.cycles / result.clock_hz * 1e3,
-        "chip": _board(device),
+        "chip": board(device),
         "layers": layers,
     }
 

@@ -16,13 +16,12 @@ from espgen.frontend.inputs import Numbers
 from espgen.ir import Extents
 from espgen.quantize.commands import evaluate_models
 from espgen.quantize.evaluate import Runner, integer_runner
+from espgen.target.chips import concrete, labelled
 from espgen.verify.build import build_firmware, build_host
 from espgen.verify.component import Component
-from espgen.verify.device import Device
 from espgen.verify.expected import expected_info
 from espgen.verify.host import HostModel
-from espgen.verify.link import open_serial
-from espgen.verify.simulator import Simulator
+from espgen.verify.simulator import Options, Simulator
 
 
 def run(
@@ -57,10 +56,9 @@ def run(
             if quantized_model is None:
                 raise EspgenError("no quantized model to run", place="usage", hint="give the model that was compiled")
             compiled = component or stack.enter_context(_compiled(quantized_model))
-            for place in wanted:
-                runners["component", place] = stack.enter_context(_runner(quantized_model, compiled, place, None))
-            if port:
-                runners["component", port] = stack.enter_context(_runner(quantized_model, compiled, "board", port))
+            for place in (*wanted, *([port] if port else [])):
+                named, runner = stack.enter_context(_runner(quantized_model, compiled, place))
+                runners["component", named] = runner
         return evaluate_models(
             float_model,
             quantized_model,
@@ -87,21 +85,25 @@ def _compiled(model: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _runner(model: Path, folder: Path, place: str, port: str | None) -> Iterator[Runner]:
+def _runner(model: Path, folder: Path, place: str) -> Iterator[tuple[str, Runner]]:
+    """The component on the host, in the simulator ("sim") or at the port `place`: that place with its chip, and what runs it."""
     component, graph = Component.load(folder), api.component_graph(folder)
-    expected = expected_info(graph, component)
     source = frontend.load(model)
     if (source.inputs, source.outputs) != (graph.inputs, graph.outputs):
         hint = f"the component reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}: compile the model again"
         raise EspgenError("the component was made from another model", place=str(folder), hint=hint)
     with ExitStack() as stack:
         if place == "host":
-            host = stack.enter_context(HostModel(build_host(component.path), expected))
+            host = stack.enter_context(HostModel(build_host(component.path), expected_info(graph, component)))
 
-            yield integer_runner(source, lambda feeds: host.run(feeds, keep="outputs"), graph)
-        else:
-            if port is None:
-                port = stack.enter_context(Simulator(build_firmware(component.path))).port
-            link = stack.enter_context(open_serial(port))
-            device = Device.connect(link, expected_hash=component.hash, expected=expected)
-            yield integer_runner(source, lambda feeds: device.run(feeds), graph)
+            yield place, integer_runner(source, lambda feeds: host.run(feeds, keep="outputs"), graph)
+            return
+        named, port = place, place
+        if place == "sim":
+            chip, l2_kb = concrete(component.chip)[0], component.l2_kb
+            image = build_firmware(component.path, chip=chip, l2_kb=l2_kb)
+            named, port = f"sim, {chip.label()}", stack.enter_context(Simulator(image, Options(l2_kb=l2_kb, chip=chip))).port
+        device = api.connect(stack, port, component, graph)
+        if place != "sim":
+            named = f"{place}, {labelled(api.board(device))}"
+        yield named, integer_runner(source, lambda feeds: device.run(feeds), graph)

@@ -64,6 +64,8 @@ def inspect(model: Path, as_json: bool, debug: bool, **given: Any) -> None:
               help="esp.lp.* in kernels (the default), or branches for early silicon.")  # fmt: skip
 @click.option("--schedule", type=click.Choice(["auto", "bands", "layers"]),
               help="Bands of rows of several layers where faster (auto, default), wherever it saves RAM, never.")  # fmt: skip
+@click.option("--code-size/--no-code-size", default=True,
+              help="Also tell the size of the code, where a compiler is found (the default).")  # fmt: skip
 @model_options
 @member_option
 @output_options
@@ -82,6 +84,7 @@ def compile_(
     url: str | None,
     hardware_loops: bool | None,
     schedule: str | None,
+    code_size: bool,
     as_json: bool,
     debug: bool,
     **given: Any,
@@ -104,7 +107,7 @@ def compile_(
     }
     options = api.Options(**{name: value for name, value in wanted.items() if value is not None})
     result = api.compile(
-        model, output, project=project, dump_ir=dump_ir, options=options, progress=progress(as_json), **given
+        model, output, project=project, dump_ir=dump_ir, options=options, code_size=code_size, progress=progress(as_json), **given
     )
     show(result, text.compilation, as_json)
 

@@ -16,14 +16,15 @@ _STYLE = (
 )
 
 
-def page(analysis: Analysis, title: str) -> str:
-    """The whole page."""
+def page(analysis: Analysis, title: str, weighed_by: str = "") -> str:
+    """The whole page; weighed_by: by what layers were chosen for int16 ("cycles (simulator, ..chip..)"), where any were."""
+    weighed = f"<p>Layers in int16 were chosen by {html.escape(weighed_by)}.</p>" if weighed_by else ""
     advice = "".join(f"<li>{html.escape(line)}</li>" for line in analysis.advice)
     rows = "".join(_row(layer) for layer in analysis.layers)
     details = "".join(_details(layer) for layer in analysis.layers)
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1><ul>{advice}</ul>"
+        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>{weighed}<ul>{advice}</ul>"
         f"<h2>Error per layer</h2>{_error_plot(analysis.layers)}"
         "<p>Dark: accumulated (graphwise); light: the layer alone, at the output (layerwise). Logarithmic.</p>"
         "<table><tr><th>layer</th><th>op</th><th>bits</th><th>graphwise</th><th>layerwise</th><th>cosine</th>"

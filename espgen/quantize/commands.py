@@ -158,7 +158,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
     result["refused"] = None if settings.float_nodes else refusal(stored)
     files: dict[Path, bytes | str] = {output: stored, record_path: as_json(_record(graph, quantized, outcome))}
     if report is not None:
-        files[report] = page(analysis, f"{Path(model).name}: quantization error")
+        files[report] = page(analysis, f"{Path(model).name}: quantization error", mixed.report["weighed_by"] if mixed else "")
         result["report"] = str(report)
     if amct_record_path is not None:
         files[amct_record_path] = amct_record.write(amct_record.of_model(quantized))

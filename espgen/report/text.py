@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from espgen.target.chips import ANY_CHIP, labelled
+
 Result = Mapping[str, Any]
 
 
@@ -41,8 +43,7 @@ def compilation(result: Result) -> str:
 
 def chip(described: Result) -> str:
     """A chip, or what a board says about its own, on one line."""
-    revision = f"revision {described['revisions']}, " if described["revisions"] else ""
-    return f"{described['name']} ({revision}{described['clock_hz'] / 1e6:.0f} MHz)"
+    return labelled(described)
 
 
 def verification(result: Result) -> str:
@@ -118,8 +119,8 @@ def diagnosis(result: Result) -> str:
 def _chips(chips: Sequence[Result]) -> list[str]:
     """What --chip takes."""
     rows = [
-        (one["name"], one["revisions"], f"{one['clock_hz'] / 1e6:.0f}", _level(one["espv"]),
-         " + ".join(f"{size:,}" for size in one["internal"]), one["idf"])
+        (one["name"], one["revisions"] or ANY_CHIP, f"{one['clock_hz'] / 1e6:.0f}" if one["clock_hz"] else "",
+         _level(one["espv"]), " + ".join(f"{size:,}" for size in one["internal"]), one["idf"])
         for one in chips
     ]  # fmt: skip
     internal = f"internal RAM for activations ({chips[0]['l2_kb']} KB L2 cache)"

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from espgen.errors import EspgenError
 
 RESERVE_BYTES = 64 * 1024
 """What of the first piece of internal RAM stays with ESP-IDF and the application."""
+
+ANY_CHIP = "any chip of ESP-IDF"
+"""For people: where neither revision nor clock is known."""
 
 L2_SIZES = (128, 256, 512)
 """KB that the second-level cache may take of the chip's 768 KB."""
@@ -46,11 +50,16 @@ class Caches:
 
 @dataclass(frozen=True)
 class LoopRules:
-    """What silicon asks of a hardware loop: otherwise an interrupt at its end corrupts the counter."""
+    """What silicon asks of a hardware loop: otherwise an interrupt at its end corrupts the counter.
+
+    Which instructions may end one is a property of the instruction (`target/isa.py`).
+
+    alignment           of its first and last instruction, in bytes
+    least_instructions  of 32 bits in its body
+    """
 
     alignment: int = 4
     least_instructions: int = 4
-    coprocessor_may_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,9 @@ class Chip:
     """A chip, or the common part of several.
 
     name        as in --chip
-    revisions   of the silicon, for people
+    revisions   of the silicon, for people; "" where it may be any chip
     espv        levels of the vector unit that text has to mean the same on: 21 (ESPV 2.1), 22; none: no vector unit
-    clock_hz    of the core by default
+    clock_hz    of the core by default; 0 where it may be any chip
     pieces      of internal RAM, by address
     fixed_memory  False where the pieces are a guess that --internal-ram replaces (portable)
     l2_at       where in internal RAM the second-level cache lies: "top", "bottom", "" where unknown
@@ -97,11 +106,6 @@ class Chip:
         """Whether components for it may hold assembly."""
         return bool(self.espv)
 
-    @property
-    def clock_mhz(self) -> int:
-        """The default clock in MHz."""
-        return self.clock_hz // 1_000_000
-
     def internal_pieces(self, l2_kb: int = L2_KB, reserve: int = RESERVE_BYTES) -> tuple[int, ...]:
         """Bytes that activations may take of each piece, by address; the reserve comes out of the first one."""
         sizes = [piece.bytes_by_l2[l2_kb] for piece in self.pieces]
@@ -114,11 +118,24 @@ class Chip:
 
     def label(self) -> str:
         """Name, revisions and clock on one line, for reports."""
-        return f"{self.name} (revision {self.revisions}, {self.clock_mhz} MHz)"
+        return labelled(self.to_json())
 
     def to_json(self) -> dict[str, object]:
         """What every report says about the chip."""
         return {"name": self.name, "revisions": self.revisions, "clock_hz": self.clock_hz}
+
+
+def labelled(described: Mapping[str, Any]) -> str:
+    """A chip, or what a board says about its own ("name", "revisions", "clock_hz"), on one line, for reports."""
+    known = [f"revision {described['revisions']}"] if described["revisions"] else []
+    known += [f"{described['clock_hz'] / 1e6:.0f} MHz"] if described["clock_hz"] else []
+    return f"{described['name']} ({', '.join(known) or ANY_CHIP})"
+
+
+def strictest_loop_rules() -> LoopRules:
+    """What every chip with hardware loops asks: one text runs on all of them."""
+    asked = [chip.loops for chip in CHIPS.values() if chip.has_vectors]
+    return LoopRules(max(rules.alignment for rules in asked), max(rules.least_instructions for rules in asked))
 
 
 def _by_l2(small: int, middle: int, large: int) -> Mapping[int, int]:
@@ -185,9 +202,9 @@ BOTH = Chip(
 
 PORTABLE = Chip(
     name="portable",
-    revisions="any chip of ESP-IDF",
+    revisions="",
     espv=(),
-    clock_hz=360_000_000,
+    clock_hz=0,
     pieces=(Piece(_by_l2(0, 0, 0), _by_l2(*(3 * (RESERVE_BYTES + 192 * 1024,)))),),
     l2_at="",
     least_revision=0,

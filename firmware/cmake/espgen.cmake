@@ -28,7 +28,7 @@ function(espgen_compile model folder)
   endif()
   file(REMOVE "${folder}/espgen_options.txt")  # of an earlier version, in the way of `espgen compile`
   message(STATUS "espgen: compiling ${model}")
-  execute_process(COMMAND ${ESPGEN_COMMAND} compile "${model}" -o "${folder}" ${ARGN} RESULT_VARIABLE failed)
+  execute_process(COMMAND ${ESPGEN_COMMAND} compile "${model}" -o "${folder}" --no-code-size ${ARGN} RESULT_VARIABLE failed)
   if(failed)
     message(FATAL_ERROR "espgen could not compile ${model} (${failed})")
   endif()

@@ -156,7 +156,7 @@ def test_what_does_not_fit_the_chip_is_said_with_a_remedy_that_works(tmp_path: P
     with pytest.raises(EspgenError, match=r"113,616 \+ 262,144 bytes of internal RAM .* 1,048,576 were asked for"):
         espgen.compile(tmp_path / "net.onnx", tmp_path / "net", options=Options(internal_bytes=1 << 20))
     # A portable component is planned for what its user says, which this chip does not have.
-    anywhere = Options(chip=CHIPS["portable"], internal_bytes=1 << 20)
+    anywhere = Options(chip=CHIPS["portable"], internal_bytes=1 << 20, schedule="layers")
     espgen.compile(tmp_path / "net.onnx", tmp_path / "net", options=anywhere)
     with pytest.raises(EspgenError, match=RAM_FULL) as raised:
         build_firmware(tmp_path / "net")

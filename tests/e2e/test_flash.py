@@ -8,7 +8,9 @@ import pytest
 
 from espgen import api
 from espgen.codegen.flash import RECORDS
+from espgen.report import text
 from espgen.resources import firmware_dir, models_dir
+from espgen.target.chips import CHIPS
 from espgen.verify.build import Stored, build_firmware, stored_bytes
 from espgen.verify.compilers import firmware_compilers
 from espgen.verify.component import Component
@@ -44,7 +46,21 @@ def test_profile_tells_what_was_measured_and_compile_what_was_counted(digits: Pa
     assert profiled == {**compiled, "flash": stored.total, "code": stored.code}
     assert list(profiled) == ["internal", "psram", "arenas", "flash", "code", "planner"]
     assert 1000 < stored.code < stored.total
+    measured = api.compile(models_dir() / "digits_int8_qdq.onnx", tmp_path / "m", code_size=True)["memory"]
+    assert (measured["flash"], measured["code"]) == (stored.total, stored.code), "--code-size tells what profile tells"
     assert profiled["flash"] > compiled["flash"] > Component.load(digits).manifest["memory"]["weights"]
+
+
+def test_a_component_for_any_chip_has_no_image_to_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    anywhere = api.Options(chip=CHIPS["portable"])
+    compiled = api.compile(models_dir() / "digits_int8_qdq.onnx", tmp_path / "any", options=anywhere, code_size=True)
+    assert "code" not in compiled["memory"] and compiled["memory"]["flash"] > 1000
+    assert "for portable (any chip of ESP-IDF)" in text.compilation(compiled)
+    monkeypatch.setattr("espgen.api.firmware_compilers", lambda: ())
+    compiled = api.compile(models_dir() / "digits_int8_qdq.onnx", tmp_path / "c", code_size=True)
+    assert "code" not in compiled["memory"] and "for esp32p4 (revision 0.x, 1.x, 3.1 and later, 360 MHz)" in text.compilation(
+        compiled
+    )
 
 
 def test_sizes_of_records_are_the_ones_that_the_firmware_asserts() -> None:

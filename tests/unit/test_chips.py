@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from espgen.codegen.pie import loop_rules
 from espgen.errors import EspgenError
-from espgen.target.chips import BOTH, CHIPS, L2_SIZES, RESERVE_BYTES, V1, V3, concrete, find_chip
+from espgen.target.chips import (
+    BOTH,
+    CHIPS,
+    L2_SIZES,
+    RESERVE_BYTES,
+    V1,
+    V3,
+    LoopRules,
+    concrete,
+    find_chip,
+    labelled,
+    strictest_loop_rules,
+)
 
 TOTAL = 768 * 1024
 
@@ -44,6 +58,19 @@ def test_which_chips_run_what() -> None:
     assert concrete(BOTH) == (V3,)
     assert concrete(V1, all_of_them=True) == (V1,) == concrete(V1)
     assert set(CHIPS) == {"esp32p4", "esp32p4-v1", "esp32p4-v3", "portable"}
+
+
+def test_loops_are_written_for_the_chip_that_asks_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loop_rules.LEAST_BODY == max(chip.loops.least_instructions for chip in CHIPS.values()) == 4
+    later = replace(V3, name="later", loops=LoopRules(alignment=8, least_instructions=6))
+    monkeypatch.setattr("espgen.target.chips.CHIPS", {**CHIPS, "later": later})
+    assert strictest_loop_rules() == LoopRules(8, 6)
+
+
+def test_a_chip_is_named_with_what_is_known_of_it() -> None:
+    assert V1.label() == "esp32p4-v1 (revision 0.x and 1.x, 360 MHz)"
+    assert CHIPS["portable"].label() == "portable (any chip of ESP-IDF)"
+    assert labelled({"name": "esp32p4", "revisions": "", "clock_hz": 400_000_000}) == "esp32p4 (400 MHz)"
 
 
 def test_chip_files(tmp_path: Path) -> None:

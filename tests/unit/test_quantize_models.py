@@ -241,6 +241,8 @@ def test_analysis_reports_every_layer() -> None:
     assert shown == sorted(shown, reverse=True)
     html = page(analysis, "<model>")
     assert "&lt;model&gt;" in html
+    chip = "cycles (simulator, esp32p4-v3 (revision 3.1 and later, 400 MHz))"
+    assert f"chosen by {chip}." in page(analysis, "model", chip) and "chosen by" not in html
     assert "http" not in html.replace("http://www.w3.org", "")
     for layer in analysis.layers:
         assert -1.0001 <= layer.cosine <= 1.0001

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 
 from espgen.codegen.pie.instruction import Instruction, may_end_loop
 from espgen.errors import Defect
+from espgen.target.chips import strictest_loop_rules
 
-LEAST_BODY = 4
+ASKED = strictest_loop_rules()
+LEAST_BODY = ASKED.least_instructions
 """32-bit instructions of the shortest body."""
 
 RULES = (
-    "its first and last instruction lie at multiples of four bytes",
+    f"its first and last instruction lie at multiples of {ASKED.alignment} bytes",
     f"it has {LEAST_BODY} 32-bit instructions or more",
     "its last instruction is no coprocessor instruction (vector or float)",
 )
