@@ -13,6 +13,7 @@ from typing import Any
 
 from espgen import frontend
 from espgen.calibrate.calibration import calibrate_board, calibrate_simulator, write_chip_file
+from espgen.calibrate.project import write_project
 from espgen.codegen.build import Options, generate, plan_graph
 from espgen.codegen.calls import VIEW
 from espgen.codegen.offers import Progress
@@ -440,6 +441,11 @@ def calibrate(
         write_chip_file(result, output)
         result["written"] = str(output)
     return result
+
+
+def calibration_project(folder: Path) -> dict[str, Any]:
+    """Write the firmware that `calibrate(port=..)` talks to as an ESP-IDF project into a new folder."""
+    return {"project": str(folder), "files": write_project(folder)}
 
 
 def _chip(chip: Chip | str | None) -> Chip | None:

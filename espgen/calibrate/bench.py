@@ -82,7 +82,7 @@ class BoardBench:
         """Wait until the firmware answers, whatever the board printed before."""
         try:
             for _ in range(self.HELLOS):
-                self._transport.write(b"\ni\n")
+                self._transport.write(b"\ni\n\0")
                 answer = self._line(self.HELLO_SECONDS)
                 if answer is not None:
                     while self._transport.read(self.QUIET_SECONDS):  # answers to what was asked before it woke up
@@ -99,7 +99,7 @@ class BoardBench:
 
     def _one(self, command: str) -> Answer:
         try:
-            self._transport.write(f"{command}\n".encode())
+            self._transport.write(f"{command}\n\0".encode())
             answer = self._line(self.REPLY_SECONDS)
         except OSError as problem:
             raise self._gone(problem) from problem

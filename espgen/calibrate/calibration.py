@@ -11,7 +11,8 @@ from typing import Any
 
 from espgen.calibrate.bench import Answer, Bench, BoardBench, SimulatorBench
 from espgen.calibrate.firmware import build_image
-from espgen.calibrate.measure import Figure, Progress, Said, ask_meanings, measure
+from espgen.calibrate.meanings import Said
+from espgen.calibrate.measure import Figure, Progress, ask_meanings, measure
 from espgen.errors import EspgenError, environment_error
 from espgen.target.chips import V1, V3, Chip, concrete
 from espgen.target.espv import Level

@@ -9,6 +9,7 @@ from espgen.calibrate.core import CORE
 from espgen.calibrate.kernels import BANNER, function, table, unique
 from espgen.calibrate.meanings import MEANINGS
 from espgen.calibrate.records import Kernel
+from espgen.calibrate.switching import SWITCHING
 from espgen.codegen.pie.asm import assembly_file
 from espgen.resources import firmware_dir
 from espgen.target.chips import Chip
@@ -24,7 +25,8 @@ COMMON = ("commands.cpp", "walks.S")
 
 def kernels() -> tuple[Kernel, ...]:
     """All kernels of all records."""
-    return unique([kernel for benchmark in CORE for kernel in benchmark.kernels] + [meaning.kernel for meaning in MEANINGS])
+    timed = [kernel for benchmark in CORE for kernel in benchmark.kernels]
+    return unique([*timed, *(meaning.kernel for meaning in MEANINGS), *SWITCHING])
 
 
 def generated() -> dict[str, str]:

@@ -30,6 +30,16 @@ _HALF_AWAY = 4 << 4
 
 
 @dataclass(frozen=True)
+class Said:
+    """What was found; empty, with the reason, where the place cannot tell."""
+
+    name: str
+    question: str
+    measured: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Meaning:
     """A question, what is run for it, and what the bytes that come out say.
 

@@ -8,9 +8,10 @@ from types import MappingProxyType
 
 from espgen.calibrate.bench import Answer, Bench
 from espgen.calibrate.core import ALIASES, CORE
-from espgen.calibrate.meanings import MEANINGS
+from espgen.calibrate.meanings import MEANINGS, Said
 from espgen.calibrate.memory import MEMORY, Memory, MemoryBenchmark
 from espgen.calibrate.records import LESS, MORE, Benchmark
+from espgen.calibrate.switching import ask_switch
 from espgen.errors import ENVIRONMENT, EspgenError
 from espgen.target.espv import Level
 
@@ -44,16 +45,6 @@ class Figure:
         if self.measured is None or self.modelled is None:
             return None
         return (self.measured - self.modelled) / (self.modelled or 1.0)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What an instruction was found to mean."""
-
-    name: str
-    question: str
-    measured: str
-    reason: str = ""
 
 
 def core_command(benchmark: Benchmark, kernel: str) -> str:
@@ -114,7 +105,8 @@ def _modelled(record: Benchmark | MemoryBenchmark, parameters: Mapping[str, floa
 
 
 def ask_meanings(bench: Bench, level: Level) -> list[Said]:
-    """What the uncertain instructions of this level do, each asked apart: the simulator stops on those it does not know."""
+    """What the uncertain instructions of this level do, each asked apart, for the simulator stops on those that it does
+    not know; and what a switch of tasks keeps."""
     said = []
     for meaning in MEANINGS:
         if level not in meaning.levels:
@@ -122,4 +114,4 @@ def ask_meanings(bench: Bench, level: Level) -> list[Said]:
         answer = bench.ask([meaning.command])[0]
         text = "" if answer.missing else meaning.read(bytes.fromhex(answer.text.removeprefix("= ")))
         said.append(Said(meaning.name, meaning.question, text, answer.missing))
-    return said
+    return [*said, ask_switch(bench)]

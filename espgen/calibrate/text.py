@@ -20,6 +20,16 @@ def _error(figure: Mapping[str, Any]) -> str:
     return f"{100 * figure['error']:+.1f} %{mark}"
 
 
+def written_project(result: Mapping[str, Any]) -> str:
+    """What to do with the project."""
+    folder, defaults = result["project"], '-D SDKCONFIG_DEFAULTS="sdkconfig.defaults;sdkconfig.esp32p4-v3"'
+    return (
+        f"written: {folder}\n"
+        f"  cd {folder} && idf.py {defaults} set-target esp32p4 build flash   (sdkconfig.esp32p4-v1 for revisions below 3)\n"
+        "  espgen calibrate --port PORT -o my_chip.json"
+    )
+
+
 def calibration(result: Mapping[str, Any]) -> str:
     """Measured beside modelled, what instructions mean, and what could not be told."""
     chip = result["chip"]

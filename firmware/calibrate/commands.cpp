@@ -309,6 +309,7 @@ void Serve() {
   for (;;) {
     const size_t count = platform::Read(bytes, sizeof bytes);
     for (size_t i = 0; i < count; ++i) {
+      if (bytes[i] == 0) continue;  // ports tell frames by it
       if (bytes[i] != '\n') {
         if (length < kLineBytes - 1) line[length++] = static_cast<char>(bytes[i]);
         continue;

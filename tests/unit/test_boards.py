@@ -43,6 +43,7 @@ HOST = [
     FIRMWARE / "boards" / "host" / "board.cpp",
 ]
 ESP32P4 = sorted((FIRMWARE / "boards" / "esp32p4").glob("*.cpp"))
+CALIBRATION = [FIRMWARE / "calibrate" / "commands.cpp", FIRMWARE / "calibrate" / "simulator" / "platform.cpp"]
 CONSOLES = {"uart": (), "usb": ("-DSTUB_CONSOLE_USB",), "none": ("-DSTUB_CONSOLE_NONE",)}
 
 
@@ -66,6 +67,18 @@ def test_agent_and_host_files_have_no_warning(compiler: Compiler, tmp_path: Path
 def test_agent_and_simulator_files_have_no_warning(compiler: Compiler, tmp_path: Path) -> None:
     shim = f"-I{FIRMWARE / 'boards' / 'simulator' / 'include'}"
     compile_all(compiler, AGENT + SIMULATOR, (*FIRMWARE_FLAGS[compiler.kind], "-ffreestanding", shim), tmp_path)
+
+
+@pytest.mark.parametrize("compiler", firmware_compilers(), ids=lambda compiler: compiler.name)
+def test_the_calibration_firmware_has_no_warning(compiler: Compiler, tmp_path: Path) -> None:
+    shim = f"-I{FIRMWARE / 'boards' / 'simulator' / 'include'}"
+    compile_all(compiler, CALIBRATION, (*FIRMWARE_FLAGS[compiler.kind], "-ffreestanding", shim), tmp_path)
+
+
+@pytest.mark.parametrize("compiler", host_compilers(), ids=lambda compiler: compiler.name)
+def test_the_calibration_of_a_board_compiles_against_the_documented_signatures(compiler: Compiler, tmp_path: Path) -> None:
+    sources = [FIRMWARE / "calibrate" / "commands.cpp", FIRMWARE / "calibrate" / "esp32p4" / "platform.cpp"]
+    compile_all(compiler, sources, ("-DESP_PLATFORM=1", f"-isystem{STUBS}"), tmp_path)
 
 
 @pytest.mark.parametrize("console", list(CONSOLES))

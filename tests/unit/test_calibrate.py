@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from espgen import api
-from espgen.calibrate.bench import Answer, BoardBench
+from espgen.calibrate.bench import Answer, BoardBench, SimulatorBench
 from espgen.calibrate.calibration import chip_of, costs, model_parameters, simulator_bench, write_chip_file
 from espgen.calibrate.core import CORE, taken_and_missed
+from espgen.calibrate.firmware import build_image
 from espgen.calibrate.kernels import function
 from espgen.calibrate.meanings import MEANINGS
 from espgen.calibrate.measure import Figure, measure
 from espgen.calibrate.memory import MEMORY
+from espgen.calibrate.switching import ask_switch
 from espgen.errors import ENVIRONMENT, EspgenError
 from espgen.target.chips import PORTABLE, V1, V3, Chip, find_chip
+from espgen.verify.simulator import Options
 
 TOLERANCE = 0.02
 
@@ -155,6 +159,26 @@ def test_kernels_and_meanings_have_names_of_their_own() -> None:
     assert f"calibrate_meaning_{names[0]}:" in text
 
 
+@pytest.mark.parametrize(("release", "kept"), [("6.0", "all but CFG"), ("5.3", "all but q3, SAR, FFT_BIT_WIDTH, CFG")])
+def test_what_a_switch_of_tasks_keeps_is_found(release: str, kept: str) -> None:
+    bench = SimulatorBench(build_image(V1, 256), Options(chip=V1, l2_kb=256, max_cycles=10_000_000, task_switch=release))
+    assert ask_switch(bench).measured == kept
+
+
+def test_the_project_for_a_board_is_whole_and_new(tmp_path: Path) -> None:
+    folder = tmp_path / "calibration"
+    written = api.calibration_project(folder)["files"]
+    texts = {name: (folder / name).read_text() for name in written}
+    # Every file of ours that one includes is there.
+    for name, text in texts.items():
+        for included in re.findall(r'#include "((?:calibrate|boards|agent)/[^"]+|port\.h|espgen_pie\.inc)"', text):
+            places = (f"main/{included}", f"{Path(name).parent}/{included}")
+            assert any(place in texts for place in places), (name, included)
+    assert "CONFIG_ESP32P4_SELECTS_REV_LESS_V3=y" in texts["sdkconfig.esp32p4-v1"]
+    with pytest.raises(EspgenError, match="holds something else"):
+        api.calibration_project(folder)
+
+
 class _Board:
     """A port behind which a chip boots, chatters and answers."""
 
@@ -163,7 +187,7 @@ class _Board:
         self._out = b"ESP-ROM:esp32p4\r\nI (23) boot: hello\r\n"
 
     def write(self, data: bytes) -> None:
-        for line in data.decode().splitlines():
+        for line in data.decode().replace("\0", "").splitlines():
             if line in self.answers:
                 self._out += f"I (99) main: chatter\n{self.answers[line]}\n".encode()
 

@@ -22,6 +22,10 @@ alignas(128) __attribute__((section(".psram_bss"))) uint8_t psram[kPsramBytes];
 void (*other_function)();
 void RunOther(void*) { other_function(); }
 
+void (*task_function)();
+void RunInTask(void*) { task_function(); }
+alignas(16) uint8_t task_stack[2048];
+
 uint32_t ticket;
 
 // Cycles that a store to a device register takes in itself, which `reg` adds to.
@@ -106,7 +110,13 @@ bool CopyBegin(uint32_t length) {
 }
 void CopyEnd() { p4sim::CopyWait(ticket); }
 
-bool InOtherTask(void (*)()) { return false; }
+bool InOtherTask(void (*function)()) {
+  task_function = function;
+  const uint32_t before = p4sim::TaskCount();
+  p4sim::StartTask(RunInTask, nullptr, task_stack + sizeof task_stack);
+  while (p4sim::TaskCount() != before) p4sim::YieldTask();
+  return true;
+}
 
 void Stop() { p4sim::Exit(0); }
 

@@ -7,5 +7,6 @@ TaskHandle_t xTaskCreateStaticPinnedToCore(TaskFunction_t pxTaskCode, const char
                                            StackType_t* const puxStackBuffer,
                                            StaticTask_t* const pxTaskBuffer,
                                            const BaseType_t xCoreID);
+void vTaskDelay(const TickType_t xTicksToDelay);
 void vTaskDelete(TaskHandle_t xTaskToDelete);
 }
