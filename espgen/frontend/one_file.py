@@ -1,4 +1,4 @@
-"""An ONNX model's own bytes with everything inside: external data read in, constant inputs turned into initializers."""
+"""What onnxruntime runs in place of a model file: external data read in, constant inputs as initializers, .tflite as ONNX."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from espgen.frontend.files import place_of, read_model
 from espgen.frontend.inputs import Numbers, constant_inputs, input_types
 from espgen.frontend.reader import parse
 from espgen.frontend.tensors import with_data
+from espgen.frontend.tflite.reader import tflite_to_onnx
+from espgen.frontend.tflite.schema import IDENTIFIER
 from espgen.ir import Extents
 
 
@@ -20,6 +22,8 @@ def in_one_file(model: Path, shapes: Mapping[str, Extents], constants: Mapping[s
     shapes, constants: as load_onnx takes them. Raises EspgenError as load_onnx does.
     """
     stored = read_model(model)
+    if stored[4:8] == IDENTIFIER:
+        return bytes(_with_constants(tflite_to_onnx(stored, place_of(model)), shapes, constants).SerializeToString())
     proto = parse(stored, place_of(model))
     outside = any(tensor.data_location == TensorProto.EXTERNAL for tensor in proto.graph.initializer)
     if not outside and not constants:

@@ -460,7 +460,7 @@ def evaluate_models(float_model: Path | None, quantized_model: Path | None, data
         stored = float_bytes(whole) if cut else _in_one_file(Path(float_model), whole, fixed, numbers)
         models["float", "onnxruntime"] = ModelTask(stored, False, count, fixed)
     if quantized_model is not None:
-        stored = Path(quantized_model).read_bytes()
+        stored = in_one_file(Path(quantized_model), {}, {})
         models["fake-quant", "onnxruntime"] = ModelTask(stored, False, count)
         if integer:
             models["integer", "numpy"] = ModelTask(stored, True, count)

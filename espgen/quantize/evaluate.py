@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from espgen.data.inputs import MOVING
 from espgen.data.meaning import decoded, encoded
 from espgen.data.samples import Samples
 from espgen.errors import EspgenError
 from espgen.frontend import load_onnx
 from espgen.interpret import run_integer
-from espgen.ir import Extents, Graph
+from espgen.ir import Extents, Graph, QuantParams
 from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.parallel import Pool
 from espgen.quantize.runtime import Session
@@ -135,7 +136,18 @@ class ModelTask:
             integer = lower_to_integer(source)
             return dict(integer_runner(source, lambda feeds: run_integer(integer, feeds), integer)(arrays))
         results = Session(self.model, source.outputs, self.threads, 1).run(arrays)
-        return {name: results[name] for name in source.outputs}
+        return {name: _real(source, name, results[name]) for name in source.outputs}
+
+
+def _real(graph: Graph, output: str, data: np.ndarray) -> np.ndarray:
+    """What an output's integers mean, where the graph ends in a QuantizeLinear (and movements behind it); else `data`."""
+    makers, name = graph.producers(), output
+    while name in makers and makers[name].op in MOVING:
+        name = makers[name].inputs[0]
+    quant = makers[name].attrs.get("quant") if name in makers and makers[name].op == "QuantizeLinear" else None
+    if not isinstance(quant, QuantParams) or not quant.per_tensor:
+        return data
+    return np.asarray((data.astype(np.float64) - quant.zero_point[0]) * quant.scale[0])
 
 
 def shared_runner(task: ModelTask, jobs: int = 1, dask: str | None = None, tell: Tell | None = None) -> Runner:

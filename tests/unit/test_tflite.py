@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).parent.parent / "oracles"))
 from tflite_cases import CASES
 from tflite_writer import Network
 
-from espgen import api, frontend
+from espgen import api, evaluation, frontend
 from espgen.cli import main
 from espgen.errors import BAD_INPUT, EspgenError
 from espgen.ir import DType
@@ -176,3 +176,15 @@ def test_a_damaged_file_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixtu
         main(["inspect", str(path)])
     assert stopped.value.code == BAD_INPUT
     assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["conv_same", "fully_connected_per_channel"])
+def test_evaluate_judges_integer_outputs_by_what_they_mean(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path, data = tmp_path / "small.tflite", tmp_path / "data.npz"
+    path.write_bytes(CASES[name])
+    shape = frontend.load(path).value("x").shape
+    np.savez(data, x=np.random.default_rng(3).integers(-128, 128, (6, *shape)).astype(np.int8))
+    rows = evaluation.run(None, path, str(data))["rows"]
+    assert [row["model"] for row in rows] == ["fake-quant", "integer"]
+    assert rows[1]["error"] < 1e-4

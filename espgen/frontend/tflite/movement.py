@@ -21,7 +21,7 @@ def reshape(emitter: Emitter, operator: Operator) -> None:
 
 def _reshaped(emitter: Emitter, operator: Operator, real: str, output: int = 0) -> None:
     shape = emitter.numbers(f"{operator.name}/shape", emitter.shape(operator.outputs[output]))
-    emitter.result(operator, emitter.emit("Reshape", [real, shape], name=f"{operator.name}/reshape", allowzero=1), LAST, output)
+    emitter.result(operator, emitter.emit("Reshape", [real, shape], name=operator.name, allowzero=1), LAST, output)
 
 
 def transpose(emitter: Emitter, operator: Operator) -> None:
