@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "oracles"))
 from mutations import BYTE_MUTATIONS, Random, pick
-from tflite_cases import CASES
+from tflite_cases import CASES, SEVERAL
 
 from espgen import frontend
 from espgen.errors import BAD_INPUT, EspgenError
@@ -19,6 +19,8 @@ from espgen.passes.pipeline import lower_to_integer
 
 SECONDS = 20
 """For one file of a few kilobytes, on a busy machine."""
+
+FILES = CASES | {f"{name}_{index}": data for name, data in SEVERAL.items() for index in range(6)}
 
 _WORDS = (0, 1, 2, 3, 4, 8, 127, 255, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 4)
 
@@ -38,7 +40,7 @@ def _short(data: bytes, rng: Random) -> bytes:
 def mutated(seed: int) -> bytes:
     """A .tflite file damaged in one to three places, its identifier kept."""
     rng = np.random.default_rng(seed)
-    data = CASES[str(pick(rng, sorted(CASES)))]
+    data = FILES[str(pick(rng, sorted(FILES)))]
     for _ in range(int(rng.integers(1, 4))):
         kind = rng.random()
         change = _word if kind < 0.5 else _short if kind < 0.7 else pick(rng, BYTE_MUTATIONS)

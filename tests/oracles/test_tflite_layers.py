@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_cases import CASES, LARGEST_SHARE, OPTIMIZED_ONLY, SHARES
+from tflite_cases import CASES, LARGEST_SHARE, OPTIMIZED_ONLY, SHARES, dilated
 from tflite_layers import interpreted, layers, random_inputs
 from tflite_writer import Network
 
@@ -15,7 +15,10 @@ from espgen import api, frontend
 from espgen.frontend.flatbuffer import File
 from espgen.frontend.tflite import schema
 from espgen.frontend.tflite.model import read
+from espgen.interpret import run_integer
 from espgen.ir import DType
+from espgen.ir.layout import from_layout
+from espgen.passes.pipeline import lower_to_integer
 from espgen.quantize.exporter import float_model
 from espgen.quantize.runtime import Session
 
@@ -101,3 +104,15 @@ def test_a_component_computes_what_the_file_says(tmp_path: Path) -> None:
     verdict = api.verify(tmp_path / "component", target="host")
     assert verdict["equal"]
     assert (tmp_path / "component" / "include" / "small.h").is_file()
+
+
+@pytest.mark.parametrize(("crop", "op"), [(0, "CONV_2D"), (1, "CONV_2D"), (0, "DEPTHWISE_CONV_2D")])
+def test_a_convolution_between_space_and_batch_is_a_dilated_one(crop: int, op: str) -> None:
+    content = dilated(op, crop)
+    inputs = random_inputs(read(content, "model"), 0)
+    _, (wanted,) = interpreted(content, inputs)
+    graph = lower_to_integer(frontend.load(content))
+    found = from_layout(run_integer(graph, {"x": inputs[0]})["y"], graph.value("y").layout)
+    assert [node.op for node in graph.nodes if node.op != "reshape"] == ["conv2d"]
+    assert int(np.abs(found.astype(int) - wanted).max()) <= 1
+    assert np.mean(found != wanted) < LARGEST_SHARE

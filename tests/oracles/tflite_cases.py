@@ -64,6 +64,42 @@ def elementwise(op: str, shapes: Sequence[Sequence[int]], y: Sequence[int], *, k
 _CONV = {"padding": SAME, "stride_w": 1, "stride_h": 1, "activation": 0, "dilation_w": 1, "dilation_h": 1}
 _IMAGE = (1, 7, 6, 8)
 
+def dilated(op: str, crop: int = 0) -> bytes:
+    """A convolution by 2 x 2, written as older converters do."""
+    net, generator = Network(), np.random.default_rng(4)
+    deep = op == "DEPTHWISE_CONV_2D"
+    grid = {"scale": 0.05, "zero_point": 4}
+    out = {"scale": 0.1, "zero_point": -3}
+    x = net.tensor("x", (1, 8, 6, 3), **grid)
+    spread = net.tensor("spread", (4, 6, 5, 3), **grid)
+    product = net.tensor("product", (4, 4, 3, 3), **out)
+    y = net.tensor("y", (1, 8 - crop, 6, 3), **out)
+    block = net.constant("block", np.int32([2, 2]))
+    weights = net.constant("w", generator.integers(-127, 128, (1 if deep else 3, 3, 3, 3)).astype(np.int8), 0.01)
+    bias = net.constant("b", np.int32([300, -200, 100]), 0.0005)
+    net.operator("SPACE_TO_BATCH_ND", [x, block, net.constant("pads", np.int32([[2, 2], [2, 2]]))], [spread])
+    net.operator(op, [spread, weights, bias], [product], padding=1, stride_w=1, stride_h=1, dilation_w=1, dilation_h=1,
+                 **({"multiplier": 1} if deep else {}))  # fmt: skip
+    net.operator("BATCH_TO_SPACE_ND", [product, block, net.constant("crops", _ints([[crop, 0], [0, 0]]))], [y])
+    return net.content([x], [y])
+
+
+def composite(target: int, depth: int = 1) -> bytes:
+    """HARD_SWISH and LOGISTIC as a composite of the graph `target`, whose own middle may be one again."""
+    net = Network()
+    x, y = net.tensor("x", (1, 4), scale=0.1), net.tensor("y", (1, 4), scale=1 / 256, zero_point=-128)
+    net.operator("STABLEHLO_COMPOSITE", [x], [y], name="aten.mine", decomposition=target)
+    inner = net.beside()
+    a, b = inner.tensor("x", (1, 4), scale=0.1), inner.tensor("b", (1, 4), scale=0.1)
+    c = inner.tensor("c", (1, 4), scale=1 / 256, zero_point=-128)
+    inner.operator("HARD_SWISH", [a], [b])
+    if depth == 1:
+        inner.operator("LOGISTIC", [b], [c])
+    else:
+        inner.operator("STABLEHLO_COMPOSITE", [b], [c], name="aten.mine", decomposition=1)
+    return net.content([x], [y], inner.graph([a], [c]))
+
+
 CASES: dict[str, bytes] = {
     "conv_same": product("CONV_2D", _IMAGE, _weights((5, 3, 3, 8), 1), (1, 7, 6, 5), **_CONV),
     "conv_valid_relu6": product("CONV_2D", _IMAGE, _weights((4, 3, 2, 8), 2), (1, 5, 5, 4),
@@ -154,3 +190,6 @@ SHARES = {
 }
 OPTIMIZED_ONLY = {"sum"}
 """Cases whose reference kernel is wrong (it adds what lies in memory): the maker's optimized one computes what it should."""
+
+SEVERAL = {"dilated": dilated("CONV_2D"), "composite": composite(1)}
+"""Files of several operators that are read as something else."""

@@ -89,25 +89,36 @@ class Network:
         entry: dict[str, Any] = {
             "opcode": self.codes.index(op), "inputs": np.array(inputs, np.int32), "outputs": np.array(outputs, np.int32),
         }  # fmt: skip
-        if op in schema.OPTIONS:
+        if op in schema.OPTIONS_2:
+            union, kind = schema.OPTIONS_2[op]
+            entry |= {"options2_kind": union, "options2": (kind, options)}
+        elif op in schema.OPTIONS:
             union, kind = schema.OPTIONS[op]
             entry |= {"options_kind": union, "options": (kind, options)}
         self.operators.append(entry)
 
-    def content(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """The file."""
+    def beside(self) -> Network:
+        """Another graph of the same file, with buffers and operators' names in common."""
+        return Network(buffers=self.buffers, codes=self.codes)
+
+    def graph(self, inputs: Sequence[int], outputs: Sequence[int]) -> dict[str, Any]:
+        """The graph as a record."""
+        return {
+            "tensors": self.tensors, "inputs": np.array(inputs, np.int32), "outputs": np.array(outputs, np.int32),
+            "operators": self.operators, "name": "main",
+        }  # fmt: skip
+
+    def content(self, inputs: Sequence[int], outputs: Sequence[int], *others: dict[str, Any]) -> bytes:
+        """The file, with `others` as further graphs."""
         codes = []
         for op in self.codes:
             name, _, custom = op.partition(":")
             code = {"byte_code": min(_CODE[name], 127), "version": _version(name), "code": _CODE[name]}
             codes.append(code | ({"custom_code": custom} if custom else {}))
-        graph = {
-            "tensors": self.tensors, "inputs": np.array(inputs, np.int32), "outputs": np.array(outputs, np.int32),
-            "operators": self.operators, "name": "main",
-        }  # fmt: skip
         builder = flatbuffers.Builder(1024)
         root = write_table(builder, "Model", {
-            "version": 3, "operator_codes": codes, "subgraphs": [graph], "description": "test", "buffers": self.buffers,
+            "version": 3, "operator_codes": codes, "subgraphs": [self.graph(inputs, outputs), *others], "description": "test",
+            "buffers": self.buffers,
         })  # fmt: skip
         builder.Finish(root, file_identifier=schema.IDENTIFIER)
         return bytes(builder.Output())
@@ -120,5 +131,6 @@ def _version(op: str) -> int:
 
 _VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 3,
-    **dict.fromkeys(("HARD_SWISH", "ELU", "RESHAPE", "DEPTH_TO_SPACE", "SQUEEZE", "EXPAND_DIMS", "CUSTOM", "VAR_HANDLE"), 1),
+    **dict.fromkeys(("HARD_SWISH", "ELU", "RESHAPE", "DEPTH_TO_SPACE", "SQUEEZE", "EXPAND_DIMS"), 1),
+    **dict.fromkeys(("CUSTOM", "VAR_HANDLE", "STABLEHLO_COMPOSITE"), 1),
 }  # fmt: skip

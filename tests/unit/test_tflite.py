@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "oracles"))
-from tflite_cases import CASES
+from tflite_cases import CASES, composite
 from tflite_writer import Network
 
 from espgen import api, evaluation, frontend
@@ -188,3 +188,15 @@ def test_evaluate_judges_integer_outputs_by_what_they_mean(name: str, tmp_path: 
     rows = evaluation.run(None, path, str(data))["rows"]
     assert [row["model"] for row in rows] == ["fake-quant", "integer"]
     assert rows[1]["error"] < 1e-4
+
+
+def test_composites_are_what_they_consist_of() -> None:
+    graph = frontend.load(composite(1))
+    computing = [node.name for node in graph.nodes if not node.op.endswith("Linear")]
+    assert computing == ["stablehlo_composite_0/hard_swish_0", "stablehlo_composite_0/logistic_1"]
+    assert (graph.inputs, graph.outputs) == (("x",), ("y",))
+
+
+@pytest.mark.parametrize("content", [composite(1, depth=2), composite(7), composite(0)])
+def test_composites_without_end_or_graph_are_refused(content: bytes) -> None:
+    assert "composite" in _refused(content).message

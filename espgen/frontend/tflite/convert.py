@@ -11,6 +11,7 @@ from onnx import ModelProto, ValueInfoProto, helper
 from espgen.errors import EspgenError
 from espgen.frontend.tensors import element_type
 from espgen.frontend.tflite import movement, pointwise, products
+from espgen.frontend.tflite.dilated import joined
 from espgen.frontend.tflite.emitter import LAST, Emitter
 from espgen.frontend.tflite.model import Model, Operator
 
@@ -86,6 +87,10 @@ REFUSED: Mapping[str, tuple[str, str]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": ("keeps state between runs", _STATE),
     "IF": ("runs one of two graphs", "fix the condition before the model is converted"),
     "WHILE": ("runs a graph in a loop", "unroll the loop: tf.keras.layers.LSTM(.., unroll=True)"),
+    **dict.fromkeys(
+        ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"),
+        ("stands without the convolution that it dilates", "use dilation_rate of a convolution, or tf.nn.space_to_depth"),
+    ),
     "DENSIFY": ("unpacks sparse weights", "convert the model without sparsity"),
 }
 """Operators that are known and not read -> what they do, and the remedy."""
@@ -96,6 +101,7 @@ def to_onnx(model: Model, place: str) -> ModelProto:
 
     Raises EspgenError that names the operator for what espgen does not read.
     """
+    model = joined(model)
     emitter = Emitter(model, place)
     operators, outputs = _ended(model)
     for index in model.inputs:

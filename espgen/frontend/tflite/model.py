@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,14 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What a convolution has beyond its options: dilation (rows, columns), padding (top, left, bottom, right)."""
+
+    dilation: tuple[int, int]
+    pads: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Operator:
     """One step: `op` as the maker calls it ("CONV_2D"; "CUSTOM:name"), tensors by number (-1: absent), what it was told."""
 
@@ -53,6 +61,7 @@ class Operator:
     outputs: tuple[int, ...]
     options: Table | None = None
     defaults: Mapping[str, float] = field(default_factory=dict)
+    spread: Spread | None = None
 
     def option(self, name: str) -> int:
         """An integer option, its default where the file has none."""
@@ -65,7 +74,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Model:
-    """The main graph of a file."""
+    """A graph of a file."""
 
     name: str
     tensors: tuple[Tensor, ...]
@@ -75,7 +84,10 @@ class Model:
 
 
 def read(data: bytes, place: str) -> Model:
-    """The records of a .tflite file's first graph. EspgenError where the file is damaged or of another version."""
+    """The records of a .tflite file's first graph, with composites as what they consist of.
+
+    EspgenError where the file is damaged or of another version.
+    """
     file = File(data, schema.TABLES, place)
     root = file.root("Model")
     if root.integer("version") != schema.VERSION:
@@ -85,15 +97,67 @@ def read(data: bytes, place: str) -> Model:
         raise _bad("the .tflite file holds no graph", place, "convert the model again")
     codes = [_operator_name(item, place) for item in root.list("operator_codes")]
     buffers = root.list("buffers")
-    tensors = tuple(_tensor(item, index, buffers, place) for index, item in enumerate(graphs[0].list("tensors")))
-    tables = graphs[0].list("operators")
+
+    def graph_of(number: int) -> Model:
+        if not 0 <= number < len(graphs):
+            raise _bad(f"a composite names graph {number} of {len(graphs)}", place, _AGAIN)
+        return _graph(graphs[number], codes, buffers, place)
+
+    return inlined(graph_of(0), graph_of, place)
+
+
+def _graph(table: Table, codes: list[str], buffers: list[Table], place: str) -> Model:
+    tensors = tuple(_tensor(item, index, buffers, place) for index, item in enumerate(table.list("tensors")))
+    tables = table.list("operators")
     if len(tables) > MAX_NODES:
         raise _bad(f"the model has {len(tables)} operators", place, f"at most {MAX_NODES} are supported")
     operators = tuple(_operator(item, index, codes, len(tensors), place) for index, item in enumerate(tables))
-    ends = [_indices(graphs[0], name, len(tensors), place, least=0) for name in ("inputs", "outputs")]
+    ends = [_indices(table, name, len(tensors), place, least=0) for name in ("inputs", "outputs")]
     if not ends[1]:
         raise _bad("the graph has no outputs", place, "convert the model again")
-    return Model(graphs[0].text("name") or "model", tensors, operators, ends[0], ends[1])
+    return Model(table.text("name") or "model", tensors, operators, ends[0], ends[1])
+
+
+def inlined(graph: Model, graph_of: Callable[[int], Model], place: str) -> Model:
+    """The graph with every STABLEHLO_COMPOSITE replaced by the graph that it names."""
+    tensors, done = list(graph.tensors), []
+    waiting = [(operator, 0) for operator in reversed(graph.operators)]
+    while waiting:
+        operator, depth = waiting.pop()
+        if operator.op != "STABLEHLO_COMPOSITE":
+            done.append(operator)
+            continue
+        inner = graph_of(operator.option("decomposition"))
+        if depth >= _DEEPEST or len(done) + len(waiting) + len(inner.operators) > MAX_NODES:
+            raise _bad(f"composite {operator.name} never ends", place, _AGAIN)
+        if (len(inner.inputs), len(inner.outputs)) != (len(operator.inputs), len(operator.outputs)):
+            raise _bad(f"composite {operator.name} and its graph differ in inputs or outputs", place, _AGAIN)
+        numbers = dict(zip(inner.inputs, operator.inputs, strict=True))
+        copies = []
+        for outer, output in zip(operator.outputs, inner.outputs, strict=True):
+            if output in numbers or inner.tensors[output].data is not None:
+                copies.append((output, outer))
+            else:
+                numbers[output] = outer
+        for number, tensor in enumerate(inner.tensors):
+            if number not in numbers:
+                numbers[number] = len(tensors)
+                tensors.append(replace(tensor, name=f"{operator.name}/{tensor.name}"))
+        parts = [
+            replace(
+                part,
+                name=f"{operator.name}/{part.name}",
+                inputs=tuple(numbers.get(index, -1) for index in part.inputs),
+                outputs=tuple(numbers[index] for index in part.outputs),
+            )
+            for part in inner.operators
+        ]
+        parts += [Operator(f"{operator.name}/copy", "QUANTIZE", (numbers[output],), (outer,)) for output, outer in copies]
+        waiting += [(part, depth + 1) for part in reversed(parts)]
+    return replace(graph, tensors=tuple(tensors), operators=tuple(done))
+
+
+_DEEPEST = 16
 
 
 def _operator_name(code: Table, place: str) -> str:
@@ -110,14 +174,15 @@ def _operator(table: Table, index: int, codes: list[str], tensors: int, place: s
     op = codes[number]
     name = f"{op.replace('CUSTOM:', '').lower()}_{index}"
     inputs, outputs = _indices(table, "inputs", tensors, place), _indices(table, "outputs", tensors, place, least=0)
-    expected = schema.OPTIONS.get(op)
+    field_name = "options2" if op in schema.OPTIONS_2 else "options"
+    expected = schema.OPTIONS_2.get(op) or schema.OPTIONS.get(op)
     if expected is None:
         return Operator(name, op, inputs, outputs)
     union, kind = expected
-    found = table.integer("options_kind")
+    found = table.integer(f"{field_name}_kind")
     if found not in (0, union):
         raise _bad(f"operator {name} has options of another operator (kind {found})", place, _AGAIN)
-    options = table.table("options", kind) if found else None
+    options = table.table(field_name, kind) if found else None
     defaults = {item.partition(":")[0]: float(item.partition("=")[2] or 0) for item in schema.TABLES[kind].split()}
     return Operator(name, op, inputs, outputs, options, defaults)
 

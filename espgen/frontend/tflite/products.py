@@ -32,6 +32,8 @@ def _convolve(emitter: Emitter, operator: Operator, data: Array, axis: int, grou
     strides, dilations = _pair(operator, "stride"), _pair(operator, "dilation")
     kernel = data.shape[2:]
     pads = _pads(emitter, operator, _space(emitter, x), kernel, strides, dilations)
+    if operator.spread is not None:
+        dilations, pads = operator.spread.dilation, list(operator.spread.pads)
     inputs = [emitter.real(x, FIRST), _real_weights(emitter, operator, data, axis, weights), *_bias(emitter, operator)]
     real = emitter.emit("Conv", inputs, name=operator.name, kernel_shape=kernel, strides=strides, dilations=dilations,
                         pads=pads, group=group)  # fmt: skip

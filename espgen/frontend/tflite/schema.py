@@ -62,6 +62,9 @@ OPTIONS: Mapping[str, tuple[int, str]] = {
 }  # fmt: skip
 """Operator -> the number that its options have in the union of all options, and their table here."""
 
+OPTIONS_2: Mapping[str, tuple[int, str]] = {"STABLEHLO_COMPOSITE": (21, "Composite")}
+"""The same for the second union, where later operators have their options."""
+
 _CODES = """
 0 ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR FULLY_CONNECTED
 10 HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC LSH_PROJECTION LSTM MAX_POOL_2D MUL RELU
