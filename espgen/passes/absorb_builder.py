@@ -160,7 +160,8 @@ class Builder:
             self._emit_operation(symbol, quant, result)
         elif isinstance(symbol, Move):
             operands = [self.quantize(item, quant, dtype, item.label, symbol.node) for item in symbol.operands]
-            self.emit(symbol.node.name, symbol.node.op, tuple(operands), (result,), **symbol.node.attrs)
+            parameters = symbol.node.inputs[len(operands) :]  # constants, such as the indices of Gather
+            self.emit(symbol.node.name, symbol.node.op, (*operands, *parameters), (result,), **symbol.node.attrs)
         return result
 
     def _requantize(self, symbol: Quantized, quant: QuantParams, dtype: DType, name: str, reader: Node) -> str:

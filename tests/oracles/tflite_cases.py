@@ -100,6 +100,18 @@ def composite(target: int, depth: int = 1) -> bytes:
     return net.content([x], [y], inner.graph([a], [c]))
 
 
+def with_constant(op: str, data: Array, y: Sequence[int], *, scale: float = 0.04, point: int = 5,
+                  out: tuple[float, int] = (0.04, 5),
+                  parameters: Sequence[Array] = ()) -> bytes:  # fmt: skip
+    """An operator on an activation, integer parameters, and a quantized constant."""
+    net = Network()
+    x, y_ = net.tensor("x", _IMAGE, "int8", 0.04, 5), net.tensor("y", y, "int8", *out)
+    constants = [net.constant(f"p{index}", values) for index, values in enumerate(parameters)]
+    number = net.tensor("c", data.shape, "int8", scale, point, 0, data.astype(np.int8))
+    net.operator(op, [x, *constants, number], [y_])
+    return net.content([x], [y_])
+
+
 CASES: dict[str, bytes] = {
     "conv_same": product("CONV_2D", _IMAGE, _weights((5, 3, 3, 8), 1), (1, 7, 6, 5), **_CONV),
     "conv_valid_relu6": product("CONV_2D", _IMAGE, _weights((4, 3, 2, 8), 2), (1, 5, 5, 4),
@@ -173,6 +185,28 @@ CASES: dict[str, bytes] = {
     "expand_dims": elementwise("EXPAND_DIMS", [(6, 8)], (1, 6, 8), same=True, parameters=[_ints(0)]),
     "batch_matmul": elementwise("BATCH_MATMUL", [(1, 5, 7), (1, 7, 4)], (1, 5, 4), out=(0.2, -4)),
     "batch_matmul_turned": elementwise("BATCH_MATMUL", [(1, 5, 7), (1, 4, 7)], (1, 5, 4), out=(0.2, -4), adj_y=True),
+    "prelu": with_constant("PRELU", _weights((1, 1, 8), 21), _IMAGE, scale=0.004, point=0, out=(0.04, -3)),
+    "padv2": with_constant("PADV2", _weights((), 22), (1, 10, 7, 8), parameters=[_ints([[0, 0], [1, 2], [0, 1], [0, 0]])]),
+    "minimum_constant": with_constant("MINIMUM", _ints([20]), _IMAGE),
+    "maximum_constant": with_constant("MAXIMUM", _ints([20]), _IMAGE),
+    "add_constant": with_constant("ADD", _weights((8,), 23), _IMAGE, scale=0.02, point=-5, out=(0.05, 4)),
+    "add_constant_image": with_constant("ADD", _weights((1, 1, 1, 8), 24), _IMAGE, scale=0.02, out=(0.05, 4)),
+    "mul_constant": with_constant("MUL", _weights((8,), 25), _IMAGE, scale=0.02, point=-5, out=(0.05, 4)),
+    "sub_scalar": with_constant("SUB", _weights((), 26), _IMAGE, scale=0.02, point=-5, out=(0.05, 4)),
+    "mul_broadcast": elementwise("MUL", [_IMAGE, (1, 8)], _IMAGE, out=(0.1, -3)),
+    "add_int16": elementwise("ADD", [_IMAGE, _IMAGE], _IMAGE, kind="int16", scale=0.0004, out=(0.0006, 0)),
+    "abs": elementwise("ABS", [(1, 256)], (1, 256)),
+    "exp": elementwise("EXP", [(1, 256)], (1, 256), out=(0.5, -128)),
+    "gelu": elementwise("GELU", [(1, 256)], (1, 256)),
+    "gelu_tanh": elementwise("GELU", [(1, 256)], (1, 256), approximate=True),
+    "squared_difference": elementwise("SQUARED_DIFFERENCE", [_IMAGE, _IMAGE], _IMAGE, out=(0.4, -128)),
+    "softmax_beta": elementwise("SOFTMAX", [(2, 12)], (2, 12), out=(1 / 256, -128), beta=0.5),
+    "reduce_min": elementwise("REDUCE_MIN", [_IMAGE], (1, 8), parameters=[_ints([1, 2])], same=True),
+    "tile": elementwise("TILE", [(2, 3)], (4, 9), same=True, parameters=[_ints([2, 3])]),
+    "broadcast_to": elementwise("BROADCAST_TO", [(1, 3)], (4, 3), same=True, parameters=[_ints([4, 3])]),
+    "max_pool_relu": elementwise("MAX_POOL_2D", [_IMAGE], (1, 3, 3, 8), same=True, padding=VALID, stride_w=2, stride_h=2,
+                                 filter_w=2, filter_h=2, activation=RELU),
+    "relu_n1_to_1": elementwise("RELU_N1_TO_1", [_IMAGE], _IMAGE, out=(1 / 128, 0)),
     "gather": elementwise("GATHER", [(5, 6)], (3, 6), same=True, parameters=[_ints([4, 0, 2])]),
 }  # fmt: skip
 """Name -> file."""
@@ -185,6 +219,7 @@ SHARES = {
     "batch_matmul": 0.12,  # few elements
     "conv_int16": 0.2,  # the maker multiplies 16-bit results by ratios of 15 bits
     "leaky_relu": 0.05,  # rounded twice there
+    "mul_constant": 0.04,  # the same
     "resize_bilinear": 0.07,  # the maker weighs neighbours with 10 bits and rounds down
     "resize_bilinear_corners": 0.2,
 }

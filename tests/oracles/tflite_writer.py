@@ -131,6 +131,6 @@ def _version(op: str) -> int:
 
 _VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 3,
-    **dict.fromkeys(("HARD_SWISH", "ELU", "RESHAPE", "DEPTH_TO_SPACE", "SQUEEZE", "EXPAND_DIMS"), 1),
+    **dict.fromkeys(("HARD_SWISH", "ELU", "RESHAPE", "DEPTH_TO_SPACE", "SQUEEZE", "EXPAND_DIMS", "PRELU", "RELU_N1_TO_1"), 1),
     **dict.fromkeys(("CUSTOM", "VAR_HANDLE", "STABLEHLO_COMPOSITE"), 1),
 }  # fmt: skip

@@ -18,7 +18,9 @@ from tflite_writer import Network
 from espgen import api, evaluation, frontend
 from espgen.cli import main
 from espgen.errors import BAD_INPUT, EspgenError
+from espgen.interpret import run_integer
 from espgen.ir import DType
+from espgen.passes.pipeline import lower_to_integer
 
 _CONV = {"padding": 0, "stride_w": 1, "stride_h": 1, "dilation_w": 1, "dilation_h": 1}
 
@@ -200,3 +202,15 @@ def test_composites_are_what_they_consist_of() -> None:
 @pytest.mark.parametrize("content", [composite(1, depth=2), composite(7), composite(0)])
 def test_composites_without_end_or_graph_are_refused(content: bytes) -> None:
     assert "composite" in _refused(content).message
+
+
+def test_a_real_input_may_be_selected_from_before_it_is_quantized() -> None:
+    """The indices stay with the selection, which commutes with quantizing."""
+    net = Network()
+    x, chosen = net.tensor("x", (5, 6), "float32"), net.tensor("chosen", (3, 6), "float32")
+    y = net.tensor("y", (3, 6), scale=0.5)
+    net.operator("GATHER", [x, net.constant("indices", np.int32([4, 0, 2]))], [chosen])
+    net.operator("QUANTIZE", [chosen], [y])
+    graph = lower_to_integer(frontend.load(net.content([x], [y])))
+    data = np.arange(-15, 15, dtype=np.int8).reshape(5, 6)
+    np.testing.assert_array_equal(run_integer(graph, {"x": data})["y"], data[[4, 0, 2]])

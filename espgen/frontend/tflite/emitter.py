@@ -155,7 +155,7 @@ class Emitter:
     def _dequantized(self, held: str, index: int, grid: Grid, form: str) -> str:
         rank = self.rank(index)
         axis = grid.axis
-        if form == FIRST:
+        if form == FIRST and len(grid.scale) > 1:
             axis = AXIS_FIRST[axis + 4 - rank]
         kind = "int8" if self.tensor(index).kind == "int4" else self.tensor(index).kind
         return self.dequantize(held, grid, kind, axis, f"{self.names[index]}{form}")
