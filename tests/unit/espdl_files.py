@@ -135,14 +135,17 @@ class File:
             "attribute": [attribute(key, content) for key, content in attrs.items()],
         })  # fmt: skip
 
-    def data(self, *outputs: str) -> bytes:
+    def graph(self, *outputs: str) -> dict[str, Any]:
+        """The parts of the file's Graph."""
         ends = {*self.inputs, *outputs}
-        graph = {
+        return {
             "node": self.nodes, "name": "made", "initializer": self.constants,
             "input": [self.values[name] for name in self.inputs], "output": [self.values[name] for name in outputs],
             "value_info": [item for name, item in self.values.items() if name not in ends], **self.tests,
         }  # fmt: skip
-        return container(flatbuffer({"ir_version": 8, "graph": graph}))
+
+    def data(self, *outputs: str) -> bytes:
+        return container(flatbuffer({"ir_version": 8, "graph": self.graph(*outputs)}))
 
 
 def packed(weights: np.ndarray, align: int, depthwise: bool = False) -> np.ndarray:

@@ -155,7 +155,8 @@ class Translation:
     ) -> list[str]:
         """Add an ONNX node; the names of its results."""
         results = [self.fresh(f"{name}/{op}_{index}" if outputs > 1 else f"{name}/{op}") for index in range(outputs)]
-        node = helper.make_node(op, list(inputs), results, name=name, **attrs)
+        said = {key: value for key, value in attrs.items() if value != ()}  # what is empty says nothing, and has no type
+        node = helper.make_node(op, list(inputs), results, name=name, **said)
         translate(self.importer, node, self.made)
         return [self.importer.resolve(result) for result in results]
 
@@ -204,6 +205,9 @@ class Translation:
 
     def _set(self, node: Node, index: int, view: View) -> None:
         name = node.outputs[index]
+        rank = len(self.importer.shape(self.importer.resolve(view.base)))
+        if rank != len(view.axes):
+            raise fault(node, f"makes a tensor of rank {rank} from operands of other ranks")
         if name in self.views or name in self.inserted or name in self.model.constants:
             raise fault(node, f"value {name!r} is defined twice")
         self.views[name] = view
