@@ -31,6 +31,7 @@ from espgen.passes import lower
 from espgen.passes.pipeline import lower_to_integer
 from espgen.report.source_layers import source_layers
 from espgen.target.chips import CHIPS, DEFAULT, L2_KB, Chip, concrete, find_chip
+from espgen.verify import vectors
 from espgen.verify.accuracy import Accuracy
 from espgen.verify.compare import Comparison, compare_device, compare_host
 from espgen.verify.component import Component
@@ -132,13 +133,14 @@ def compile(
     check_target(Path(output))
     if project is not None:
         check_example_project(Path(output), Path(project))
-    original = frontend.load(
+    loaded = frontend.load_all(
         model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data, member=member
     )
-    graph = lower_to_integer(original, dump_ir)
+    graph = lower_to_integer(loaded.graph, dump_ir)
     chosen = options or Options()
     name = Path(model if member is None else member).stem
-    source = {"model": Path(model).name, "takes": as_entries(model_inputs(original))}
+    taken = {"takes": as_entries(model_inputs(loaded.graph)), **vectors.as_entries(loaded.inputs, loaded.outputs)}
+    source = {"model": Path(model).name, **taken}
     folder = generate(graph, Path(output), options=chosen, name=name, extra=source, progress=progress)
     if project is not None:
         write_example_project(folder, Path(project))
@@ -205,7 +207,11 @@ def verify(
     graph = component_graph(component)
     if inputs and not data:
         raise EspgenError("there is no data to map to inputs", place="--input", hint="give --data F.npz too")
-    samples = _samples(loaded, graph, data, inputs, limit) if data else random_dataset(graph, limit or 4)
+    if data:
+        samples = _samples(loaded, graph, data, inputs, limit)
+    else:
+        embedded = vectors.embedded_dataset(graph, loaded.manifest, str(loaded.path / MANIFEST))
+        samples = embedded or random_dataset(graph, limit or 4)
     if target == "host" and port is None:
         return _verify_host(loaded, graph, samples, progress)
     if port is not None:

@@ -115,7 +115,8 @@ def compile_(
 @click.command()
 @click.argument("component", type=existing("folder"))
 @click.option("--data", type=existing("file"), metavar="F.npz",
-              help="Arrays named after the graph inputs, and optional labels y.  [default: 4 random samples]")  # fmt: skip
+              help="Arrays named after the graph inputs, and optional labels y.  "
+              "[default: the model file's own vectors, or 4 random samples]")  # fmt: skip
 @click.option("--target", type=click.Choice(["sim", "host"]), default="sim", show_default=True,
               help="Where the component runs: the P4 simulator or a host library.")  # fmt: skip
 @click.option("--port", metavar="DEV", help="Serial port of a board to run on instead.")

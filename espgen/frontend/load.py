@@ -10,6 +10,7 @@ from espgen.errors import EspgenError
 from espgen.frontend.espdl import MAGICS, load_espdl
 from espgen.frontend.files import first_bytes, place_of, read_model
 from espgen.frontend.inputs import Numbers
+from espgen.frontend.loaded import Loaded
 from espgen.frontend.reader import load_onnx
 from espgen.frontend.tflite.reader import read_tflite
 from espgen.frontend.tflite.schema import IDENTIFIER
@@ -39,7 +40,20 @@ def load(
     allow_external_data: bool = False,
     member: str | None = None,
 ) -> Graph:
-    """The source graph of a model file (or of its bytes) in any format that espgen reads.
+    """The source graph of a model file; see load_all."""
+    loaded = load_all(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data, member=member)
+    return loaded.graph
+
+
+def load_all(
+    source: Source,
+    *,
+    shapes: Mapping[str, Extents] = _NO_SHAPES,
+    constants: Mapping[str, Numbers] = _NO_CONSTANTS,
+    allow_external_data: bool = False,
+    member: str | None = None,
+) -> Loaded:
+    """What a model file (or its bytes) in any format that espgen reads holds: its source graph and test vectors.
 
     shapes, constants, allow_external_data: as load_onnx takes them
     member: which model of a pack of .espdl files
@@ -55,12 +69,12 @@ def load(
             if given:
                 place = place_of(source)
                 raise EspgenError("nothing is left open in an .espdl file", place=place, hint=f"leave {option} out")
-        return load_espdl(read_model(source), place_of(source), member=member).graph
+        return load_espdl(read_model(source), place_of(source), member=member)
     if member is not None:
         raise EspgenError("only packs of .espdl files have members", place=place_of(source), hint="leave --member out")
     if head[4:8] == IDENTIFIER:
-        return read_tflite(read_model(source), place_of(source), shapes, constants)
-    return load_onnx(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data)
+        return Loaded(read_tflite(read_model(source), place_of(source), shapes, constants))
+    return Loaded(load_onnx(source, shapes=shapes, constants=constants, allow_external_data=allow_external_data))
 
 
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from espgen import api
 from espgen.frontend import load
 from espgen.frontend.espdl import load_espdl
 from espgen.interpret import run_integer
@@ -43,6 +44,14 @@ def test_embedded_vectors_are_met_exactly() -> None:
     assert set(loaded.outputs) == set(graph.outputs)
     for name, expected in loaded.outputs.items():
         np.testing.assert_array_equal(found[name], to_layout(expected, graph.value(name).layout))
+
+
+@needs_zoo
+def test_verify_uses_the_vectors_in_the_file(tmp_path: Path) -> None:
+    api.compile(Path(ZOO) / "espdl" / "tcn_model.espdl", tmp_path / "tcn")
+    result = api.verify(tmp_path / "tcn", target="host")
+    assert result["equal"] and result["samples"] == 1
+    assert result["data"][1:] == ["output '164' is the one in the file, every byte"]
 
 
 @needs_data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -22,7 +21,8 @@ from espgen.frontend.espdl.translation import (
 )
 from espgen.frontend.importer import Importer
 from espgen.frontend.limits import check_shape
-from espgen.ir import Graph, QuantParams, verify
+from espgen.frontend.loaded import Loaded
+from espgen.ir import QuantParams, verify
 
 OPSET = 24
 """The ai.onnx version whose meaning the nodes have that are made for the file's."""
@@ -79,15 +79,6 @@ _PASSIVE = frozenset(
     {*_UNARY, *_BINARY, "Clip", "Concat", "DequantizeLinear", "Identity", "QuantizeLinear", "RequantizeLinear", "Split"}
 )
 """Operators that leave the order of axes as it is."""
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """The source graph, and the test vectors that the file holds: integers in the source graph's order of axes."""
-
-    graph: Graph
-    inputs: Mapping[str, np.ndarray]
-    outputs: Mapping[str, np.ndarray]
 
 
 def load_espdl(data: bytes, place: str, *, member: str | None = None, nearest: bool = True) -> Loaded:

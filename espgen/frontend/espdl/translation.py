@@ -156,7 +156,11 @@ class Translation:
         """Add an ONNX node; the names of its results."""
         results = [self.fresh(f"{name}/{op}_{index}" if outputs > 1 else f"{name}/{op}") for index in range(outputs)]
         said = {key: value for key, value in attrs.items() if value != ()}  # what is empty says nothing, and has no type
-        node = helper.make_node(op, list(inputs), results, name=name, **said)
+        try:
+            node = helper.make_node(op, list(inputs), results, name=name, **said)
+        except (ValueError, TypeError, OverflowError) as error:  # numbers that ONNX has no attribute for
+            hint = "export the model again with a current ESP-PPQ"
+            raise EspgenError(f"{op} is malformed: {error}", node=name, place=f"operator {op}", hint=hint) from None
         translate(self.importer, node, self.made)
         return [self.importer.resolve(result) for result in results]
 
