@@ -135,7 +135,7 @@ def run(verb: str, arguments: list[str]) -> str:
         lines = [line.strip() for line in done.stderr.strip().splitlines() if line.strip()]
         return " ".join(lines) or f"exit code {done.returncode}"
     if verb == "inspect":
-        stopped = json.loads(done.stdout).get("obstacles", [])
+        stopped = json.loads(done.stdout)["unsupported"]
         return "; ".join(f"{entry['node']}: {entry['reason']}" for entry in stopped[:3])
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,8 @@ from espgen.interpret.store import load as load_graph
 from espgen.ir import Extents, Graph, Value
 from espgen.ir.layout import from_layout, onnx_shape
 from espgen.ops.registry import spec_of
-from espgen.passes import lower
 from espgen.passes.pipeline import lower_to_integer
+from espgen.report.obstacles import is_quantized, obstacles
 from espgen.report.source_layers import source_layers
 from espgen.target.chips import CHIPS, DEFAULT, L2_KB, Chip, concrete, find_chip
 from espgen.verify import vectors
@@ -56,7 +57,8 @@ def inspect(
     external_data: bool = False,
     member: str | None = None,
 ) -> dict[str, Any]:
-    """What a model consists of and what of it espgen cannot compile; raises EspgenError where it cannot be read.
+    """What a model consists of and what of it espgen cannot compile, or of a float model quantize; raises EspgenError where it
+    cannot be read. "next" is the command to go on with, "" where something is in the way.
 
     `member`: which model of a pack.
     `macs` are those of the compiled model, of a float or otherwise unsupported model those of its nodes.
@@ -64,28 +66,19 @@ def inspect(
     source = frontend.load(
         model, shapes=shapes or {}, constants=constants or {}, allow_external_data=external_data, member=member
     )
-    unsupported: list[dict[str, Any]] = []
     macs: dict[str, int] = {}
     counts = Counter(node.op for node in source.nodes)
     layers = source_layers(source)
     of_op: Counter[str] = Counter()
     for layer in layers:
         of_op[layer["op"]] += layer["macs"]
-    known = set(lower.lowerings()) | {"QuantizeLinear", "DequantizeLinear", "BatchNormalization", "Relu", "Clip"}
-    for node in source.nodes:
-        if node.op not in known and not _is_elementwise(node.op):
-            unsupported.append({"node": node.name, "op": node.op, "reason": "espgen has no such operator"})
+    unsupported, integer = obstacles(source)
     total = of_op.total()
-    try:
-        integer = lower_to_integer(source)
+    if integer is not None:
         for node in integer.nodes:
             macs[node.op] = macs.get(node.op, 0) + spec_of(node.op).macs(node, integer)
         total = sum(macs.values())
-    except EspgenError as problem:
-        if not unsupported:
-            ops = {node.name: node.op for node in source.nodes}
-            reason = "; ".join(part for part in (problem.message, problem.place, problem.hint) if part)
-            unsupported.append({"node": problem.node or "", "op": ops.get(problem.node or "", ""), "reason": reason})
+    quantized = is_quantized(source)
     return {
         "name": source.name,
         "inputs": [_port(source.value(name)) for name in source.inputs],
@@ -98,14 +91,20 @@ def inspect(
         "integer_operators": [{"op": op, "macs": count} for op, count in sorted(macs.items())],
         "macs": total,
         "parameters": sum(int(data.size) for data in source.constants.values()),
+        "quantized": quantized,
         "unsupported": unsupported,
+        "next": "" if unsupported else _after_inspection(Path(model), quantized),
     }
 
 
-def _is_elementwise(op: str) -> bool:
-    from espgen.ops.expression import FUNCTIONS
+def _after_inspection(model: Path, quantized: bool) -> str:
+    if quantized:
+        return f"espgen compile {_quoted(model)} -o {_quoted(model.stem)}"
+    return f"espgen quantize {_quoted(model)} --data calibration.npz -o {_quoted(model.stem + '_int8.onnx')}"
 
-    return op in FUNCTIONS
+
+def _quoted(path: Path | str) -> str:
+    return shlex.quote(str(path))
 
 
 def compile(
@@ -153,6 +152,7 @@ def compile(
         "chip": chosen.chip.to_json(),
         "seconds": round(time.monotonic() - started, 3),
         "memory": _memory(component, _stored(component) if code_size else None),
+        "next": f"espgen verify {_quoted(folder)}",
     }
 
 

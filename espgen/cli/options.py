@@ -165,12 +165,13 @@ def bar(what: str, done: int, total: int) -> str:
 
 
 def show(result: Mapping[str, Any], as_text: Callable[[Any], str], as_json: bool) -> None:
-    """Print a result for people or for programs; how the data was taken comes first.
+    """Print a result for people or for programs; how the data was taken comes first, the next command last.
 
     A reader that leaves (`| head`) is no error, and changes nothing in the exit code.
     """
     notes = [f"note: {note}" for note in result.get("data", ())]
-    told = json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join([*notes, as_text(result)])
+    following = [f"next: {result['next']}"] if result.get("next") else []
+    told = json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join([*notes, as_text(result), *following])
     try:
         click.echo(told)
     except BrokenPipeError:

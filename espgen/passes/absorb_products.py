@@ -43,7 +43,7 @@ def make_product(builder: Builder, node: Node, operands: list[Symbol | None], sh
     if isinstance(weights, Real):
         raise EspgenError(
             f"the weights of {node.op} are not quantized", node=node.name, place=f"tensor {node.inputs[1]!r}",
-            hint="complete the model with `espgen convert` and data, or quantize the float model with `espgen quantize`",
+            hint="complete the model with `espgen convert --data`, or quantize the float model with `espgen quantize`",
         )  # fmt: skip
     data = builder.constants.get(weights.name) if isinstance(weights, Quantized) else None
     if data is None or not isinstance(weights, Quantized) or (node.op == "MatMul" and data.ndim != 2):

@@ -377,3 +377,6 @@ _HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "Split": absorb_split,
     "Table": _table,
 }
+
+HANDLED = frozenset(_HANDLERS)
+"""Operators that are absorbed here, whether or not one of them is lowered by name."""

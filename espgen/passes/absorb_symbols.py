@@ -151,7 +151,7 @@ def not_quantized(symbol: Symbol, reader: Node) -> EspgenError:
             f"graph input {symbol.label!r} is float and goes into {reader.op} unquantized",
             node=reader.name,
             place=f"tensor {symbol.label!r}",
-            hint="is this a float model? quantize it with `espgen quantize`, or insert QuantizeLinear/DequantizeLinear",
+            hint="complete the model with `espgen convert --data`, or quantize the float model with `espgen quantize`",
         )
     maker = symbol.node if isinstance(symbol, Operation | Product | Move) else None
     name = maker.name if isinstance(maker, Node) else reader.name
@@ -160,7 +160,7 @@ def not_quantized(symbol: Symbol, reader: Node) -> EspgenError:
         f"{what} is not quantized before {reader.op} ({reader.name}) reads it",
         node=name,
         place=f"tensor {symbol.label!r}",
-        hint="insert QuantizeLinear/DequantizeLinear behind it, or quantize the float model with `espgen quantize`",
+        hint="complete the model with `espgen convert --data`, or quantize the float model with `espgen quantize`",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -156,6 +157,7 @@ def quantize(model: Path, data: str, output: Path, options: QuantizeOptions = Qu
         result["max_drop"] = mixed.report
     stored = qdq_bytes(quantized)
     result["refused"] = None if settings.float_nodes else refusal(stored)
+    result["next"] = "" if settings.float_nodes or result["refused"] else _compile_next(output)
     files: dict[Path, bytes | str] = {output: stored, record_path: as_json(_record(graph, quantized, outcome))}
     if report is not None:
         files[report] = page(analysis, f"{Path(model).name}: quantization error", mixed.report["weighed_by"] if mixed else "")
@@ -392,7 +394,13 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
     stored = qdq_bytes(quantized)
     result["refused"] = refusal(stored)
     write_all({output: stored, record_path: as_json(record(quantized))})
+    result["next"] = "" if result["refused"] else _compile_next(output)
     return {**result, "record": str(record_path), "scheme": quantized.scheme.value, "layers": len(quantized.layers)}
+
+
+def _compile_next(model: Path) -> str:
+    """What to type behind a model that was made."""
+    return f"espgen compile {shlex.quote(str(model))} -o {shlex.quote(model.stem)}"
 
 
 def make_settings_for_conversion(options: QuantizeOptions) -> Settings:

@@ -58,7 +58,7 @@ class Session:
             part = slice(start, min(count, start + step))
             chunk = {name: self._fed(name, feeds[name][part]) for name in self.inputs}
             try:
-                results = self._session.run(self.outputs, chunk)
+                results = self._session.run(self.outputs, chunk) if self.outputs else []  # None of them would mean all
             except Exception as error:
                 raise EspgenError(f"onnxruntime stops: {_first_line(error)}", place="float inference") from error
             if self.batch == 1:

@@ -31,6 +31,8 @@ def inspection(result: Result) -> str:
     for problem in result["unsupported"]:
         what = " ".join(part for part in (problem["op"], problem["node"] and f"(node {problem['node']})") if part)
         lines.append(f"unsupported: {what}: {problem['reason']}" if what else f"unsupported: {problem['reason']}")
+    if "quantized" in result and not result["unsupported"]:
+        lines.append("quantized: can be compiled" if result["quantized"] else "float: can be quantized, then compiled")
     return "\n".join(lines)
 
 
