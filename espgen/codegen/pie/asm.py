@@ -388,11 +388,12 @@ def _count(items: list[Item], state: _Ready, trips: Mapping[str, int]) -> tuple[
 def _step(instruction: Instruction, state: _Ready) -> tuple[float, _Ready]:
     awaited, leaves = instruction.awaits, instruction.leaves
     wait = max((state.left[name] for name in awaited if name in state.left), default=0.0)
-    cycles = wait + 1 + instruction.extra_cycles
+    cycles = wait + 1
     if instruction.mnemonic == "j":
         cycles += core_costs.JUMP
     left = {name: rest - cycles for name, rest in state.left.items() if rest > cycles}
-    return cycles, _Ready({**left, **{name: float(rest) for name, rest in leaves.items() if rest > 0}})
+    # A misaligned access holds everything up: what others wait for comes that much later, too.
+    return cycles + instruction.extra_cycles, _Ready({**left, **{name: float(rest) for name, rest in leaves.items() if rest > 0}})
 
 
 def _training(items: list[Item], trips: Mapping[str, int]) -> float:
