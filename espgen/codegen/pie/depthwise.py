@@ -117,7 +117,8 @@ def _plan(spec: ConvSpec) -> _Plan:
     most = free - max(3, epilogue.clobbered)
     uniform = not extras and bool((weights == weights[:, :1]).all())
     rows = []
-    for pinned in sorted({min(most, spec.kernel_h * spec.kernel_w), most - 1}):
+    weights_at_most = min(most, spec.kernel_h * spec.kernel_w)
+    for pinned in sorted({weights_at_most, most - 1, max(1, weights_at_most - 3)}):
         geometry = Geometry(
             spec.kernel_h,
             spec.kernel_w,

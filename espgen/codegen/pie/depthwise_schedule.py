@@ -3,9 +3,9 @@
 A run of output pixels is a fixed sequence of instructions: four bias loads, one multiply-accumulate per tap, an
 epilogue and a store for each pixel. Eight vector registers hold pinned weights and, by Belady's rule (evict what is
 used last), everything else. Loads ride on multiply-accumulates where the register is free early enough and the value
-is not needed by the very next instruction (earliest deadline first, which fills the most slots); the others become
-instructions of their own. The order of the taps decides how much survives from one pixel to the next: it is found by
-a short deterministic search.
+is not needed by the very next instruction (earliest deadline first, which fills the most slots); of the others, some fill
+the time that a pixel's accumulators take to be readable, and the rest become instructions of their own. The order of the
+taps decides how much survives from one pixel to the next: it is found by a short deterministic search.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import lru_cache
+
+from espgen.target.core_costs import QACC_MAC_USE
 
 Item = tuple[int, int]
 """(-1, weight) or (filter row, input column relative to the run's first pixel)."""
@@ -243,10 +245,11 @@ def _schedule(geometry: Geometry, pixels: int, order: Order) -> Run:
 
 
 def _cost(steps: list[Step]) -> int:
-    """Instructions, a Finish counted as two, and stalls of values used right after their load."""
-    cost, loaded = 0, None
+    """Instructions, a Finish counted as two, stalls of values used right after their load and of accumulators read too soon."""
+    cost, loaded, since_mac = 0, None, 0
     for step in steps:
-        cost += 2 if isinstance(step, Finish) else 1
+        cost += 2 + max(0, QACC_MAC_USE - since_mac) if isinstance(step, Finish) else 1
+        since_mac = 0 if isinstance(step, Mac) else since_mac + 1
         if isinstance(step, Mac):
             cost += loaded in (step.weight, step.value)
             loaded = step.load.register if step.load else None
@@ -314,13 +317,16 @@ def _place(
     """Loads that ride on a Mac, and loads that follow a fixed step as instructions of their own."""
     waiting = sorted(requests, key=lambda request: request.use)
     fused: dict[int, _Request] = {}
+    alone: dict[int, list[_Request]] = {}
     for index, step in enumerate(fixed):
         if isinstance(step, tuple):
             ready = [r for r in waiting if r.earliest <= index <= r.use - 2]
             if ready:
                 fused[index] = min(ready, key=lambda r: r.use)
                 waiting.remove(fused[index])
-    alone: dict[int, list[_Request]] = {}
+        if index + 1 < len(fixed) and isinstance(step, tuple) and fixed[index + 1] is None:
+            alone[index] = [r for r in waiting if r.earliest <= index < r.use][:QACC_MAC_USE]
+            waiting = [r for r in waiting if r not in alone[index]]
     for request in waiting:
         alone.setdefault(max(request.earliest, request.use - 2), []).append(request)
     return fused, alone

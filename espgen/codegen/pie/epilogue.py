@@ -280,9 +280,9 @@ class ScaleEpilogue:
         """Split, multiply, round, add, clip, pack; four registers, every wait filled where there is something to do."""
         a, b, c, d = registers
         scratch = self._scalars["scratch"]
+        self._load_correction(f, c, 0)
         for part, step in zip(_PARTS, (16, 16, 16, -48), strict=True):
             f(f"esp.st.qacc.{part}.128.ip", scratch, step)
-        self._load_correction(f, c, 0)
         f("esp.vld.128.ip", a, scratch, 16)
         f("esp.vld.128.ip", b, scratch, 16)
         self._add_correction(f, a, b, c)
@@ -290,10 +290,14 @@ class ScaleEpilogue:
             f,
             (a, b, c, d),
             held,
+            self._split(f, a, b),
             lambda: f("esp.vld.128.ip", b, scratch, 16),
             lambda: f("esp.vld.128.ip", d, scratch, -48),
             last=False,
         )
+        split = self._split(f, b, d)
+        if self.correction is None and len(split) > 1:
+            split.pop(0)()
         f("esp.srcmb.s16.q.qacc", a, c, 1, note="channels 0-7")
         steps = self._finish(f, a)
         self._load_correction(f, c, 4)
@@ -305,7 +309,7 @@ class ScaleEpilogue:
             if steps:
                 steps.pop(0)()
 
-        self._half(f, (b, d, c, d), held, next_step, next_step, last=True)
+        self._half(f, (b, d, c, d), held, split, next_step, next_step, last=True)
         f("esp.srcmb.s16.q.qacc", b, c, 1, note="channels 8-15")
         for step_of_a in steps:
             step_of_a()
@@ -319,6 +323,7 @@ class ScaleEpilogue:
         f: Function,
         registers: tuple[Q, Q, Q, Q],
         held: tuple[Q, ...],
+        split: list[Callable[[], None]],
         first_gap: Callable[[], None],
         second_gap: Callable[[], None],
         *,
@@ -326,14 +331,16 @@ class ScaleEpilogue:
     ) -> None:
         """Products of eight accumulators, in the first two of `registers`, into QACC; shifts end up in the third.
 
-        The gaps are between a load and its use; the second register is free in the first gap, the fourth in the second.
+        `split` is what is left to do before the products. The gaps are between a load and its use; the second register is
+        free in the first gap, the fourth in the second.
         """
         lower, upper, constant, other = registers
         constants = self._scalars["constants"]
         rewind = 16 - self.pixel_constants if last else 16
         if not self.held:
             f("esp.vld.128.ip", constant, constants, 16, note="high")
-        self._split(f, lower, upper)
+        for step in split:
+            step()
         if self.scale.split > 0:
             f("esp.vmul.u16.ld.incp", constant, constants, lower, lower, held[0], note="lower = t mod 2^split")
         elif self.scale.split < 0:
@@ -359,15 +366,21 @@ class ScaleEpilogue:
             f("esp.vadd.s32", first, first, correction)
             f("esp.vadd.s32", second, second, correction)
 
-    def _split(self, f: Function, first: Q, second: Q) -> None:
-        """Eight s32 lanes in two registers -> lower factors (shifted up) in `first`, upper ones in `second`."""
+    def _split(self, f: Function, first: Q, second: Q) -> list[Callable[[], None]]:
+        """Eight s32 lanes in two registers -> lower factors (shifted up) in `first`, upper ones in `second`.
+
+        The first instruction reads and writes `first` alone where there are several.
+        """
+        steps: list[Callable[[], None]] = []
         if self._clips:
-            f("esp.vsat.s32", first, first, self._scalars["least"], self._scalars["most"])
-            f("esp.vsat.s32", second, second, self._scalars["least"], self._scalars["most"])
+            least, most = self._scalars["least"], self._scalars["most"]
+            steps.append(lambda: f("esp.vsat.s32", first, first, least, most))
+            steps.append(lambda: f("esp.vsat.s32", second, second, least, most))
         if self.scale.split > 0:
-            f("espgen.vsl.s32", first, first)
-            f("espgen.vsl.s32", second, second)
-        f("esp.vunzip.16", first, second)
+            steps.append(lambda: f("espgen.vsl.s32", first, first))
+            steps.append(lambda: f("espgen.vsl.s32", second, second))
+        steps.append(lambda: f("esp.vunzip.16", first, second))
+        return steps
 
     def _finish(self, f: Function, value: Q) -> list[Callable[[], None]]:
         """The instructions from rounded products to clipped outputs of eight channels."""
