@@ -14,6 +14,7 @@ from make_models import MODELS
 from networks import NETWORKS, measure, table, write_models
 
 from espgen import api
+from espgen.target.chips import V3
 from tests.e2e.reference_models import data_folder
 
 pytest.importorskip("ziglang")
@@ -22,7 +23,7 @@ pytest.importorskip("ziglang")
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_made_networks_keep_their_limits(name: str, tmp_path: Path) -> None:
     (network,) = (network for network in NETWORKS if network.source == name)
-    row = measure(network, write_models(tmp_path)[name], tmp_path, samples=1)
+    row = measure(network, write_models(tmp_path)[name], V3, "auto", tmp_path, samples=1)
     assert row.exact
     assert row.within, (row.warm, row.cold, row.limits)
     assert row.layers_cycles == row.warm_cycles

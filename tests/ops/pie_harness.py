@@ -81,8 +81,14 @@ _MAIN = """
 
 extern "C" void empty_kernel(void* const*, const void* const*, const void*, int32_t, const void* const*);
 
+extern "C" void other_task(void*);
+alignas(16) static uint8_t other_stack[1024];
+
 extern "C" int main() {
   p4sim::SetMemoryModel(false);
+#ifdef ESPGEN_OTHER_TASK
+  p4sim::StartTask(other_task, nullptr, other_stack + sizeof other_stack);
+#endif
   const Call empty = {empty_kernel, nullptr, nullptr, nullptr, nullptr, 1, nullptr, 0, 0, 0};
   for (int pass = 0; pass <= kCalls; ++pass) {
     const Call& call = pass == 0 ? empty : calls[pass - 1];
@@ -127,8 +133,12 @@ def build(
     folder: Path,
     levels: Levels = Levels.BOTH,
     level: Level = Level.V21,
+    other_task: str = "",
 ) -> Path:
-    """The program of `calls` as an ELF in `folder`: text written for `levels`, words of `level`."""
+    """The program of `calls` as an ELF in `folder`: text written for `levels`, words of `level`.
+
+    other_task  assembly of `void other_task(void*)`, a second task for timer interrupts to switch to
+    """
     image = _Image()
     tables: list[str] = []
     rows_text: list[str] = []
@@ -178,7 +188,7 @@ def build(
         "",
     ]
     (folder / "data.S").write_text("\n".join(data))
-    (folder / "kernels.S").write_text(assembly_file([*assembly, _EMPTY], levels))
+    (folder / "kernels.S").write_text(assembly_file([*assembly, other_task, _EMPTY], levels))
     for name, text in support_files(levels).items():
         (folder / name).write_text(text)
     (folder / "calls.h").write_text(_HEADER + f"constexpr int kCalls = {len(calls)};\n")
@@ -189,6 +199,7 @@ def build(
     command += ["-mcpu=generic_rv32+m+a+f+c", "-mabi=ilp32f", "-O2", "-ffreestanding", "-nostdlib++", "-std=c++17"]
     command += ["-fno-exceptions", "-fno-rtti", "-I", str(firmware_dir()), "-T", str(board / "link.ld")]
     command.append(f"-DESPGEN_ESPV={level.value}")
+    command += ["-DESPGEN_OTHER_TASK"] if other_task else []
     sources = [str(board / "start.S"), "main.cpp", "data.S", "kernels.S"]
     result = subprocess.run([*command, *sources, "-o", str(elf)], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-4000:]
@@ -207,7 +218,12 @@ def run_calls(
     The simulator takes the level from the program, and stops where it is not `level`.
     """
     elf = build(assembly, calls, folder, levels, level)
-    result = simulate(elf, Options(memory_model=False, espv=level))
+    return run_program(elf, calls, Options(memory_model=False, espv=level))
+
+
+def run_program(elf: Path, calls: Sequence[Call], options: Options) -> list[Outcome]:
+    """Run what `build` made of `calls`."""
+    result = simulate(elf, options)
     assert result.status == 0, (result.status, result.errors)
     data = bytes(result.output)
     base = struct.unpack_from("<I", data)[0] - _CALL_BASE
