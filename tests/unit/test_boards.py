@@ -242,3 +242,38 @@ def test_a_line_that_the_application_uses_is_left_alone(programs: dict[str, Path
 def test_a_chip_without_usb_serial_jtag_has_the_uart(tmp_path: Path) -> None:
     with running(_program(("-DSTUB_NO_USB",), tmp_path)) as board:
         Device.connect(Link(board), expected_hash=HASH)
+
+
+RUNS_IN_AN_INTERRUPT = """
+#include <stdlib.h>
+#include "espgen/run.h"
+void espgen_board_serve(const espgen::Model& model);
+static int ran = 0;
+static void count(uint32_t, uint32_t) { ++ran; }
+static int check(espgen::Model model) {
+  static const espgen::Step steps[] = {{count, 0, 0, 1}};
+  model.steps = steps;
+  model.step_count = 1;
+  if (espgen::run_model(model) != espgen::Status::kOk || ran != 1) return 1;
+  stub_in_interrupt = 1;
+  if (espgen::run_model(model) != espgen::Status::kInInterrupt || ran != 1) return 2;
+  stub_in_interrupt = 0;
+  if (espgen::run_model(model) != espgen::Status::kOk || ran != 2) return 3;  // the lock is free
+  model.watch = {[]() {}, []() -> uint32_t { return 1; }};
+  return espgen::run_model(model) == espgen::Status::kVectorUnitDisturbed ? 0 : 4;
+}
+void espgen_board_serve(const espgen::Model& model) { exit(check(model)); }
+"""
+"""The stubs' main calls espgen_board_serve."""
+
+
+def test_a_model_does_not_run_in_an_interrupt_handler(tmp_path: Path) -> None:
+    compiler = host_compiler()
+    (tmp_path / "main.cpp").write_text(RUNS_IN_AN_INTERRUPT)
+    flags = ("-DESP_PLATFORM=1", f"-isystem{STUBS}")
+    sources = [tmp_path / "main.cpp", STUBS / "stubs.cpp", TOY / "src" / "toy.cpp"]
+    objects = [*map(str, compile_all(compiler, sources, flags, tmp_path)), str(tmp_path / "weights.o")]
+    subprocess.run((*compiler.command, "-c", "weights.S", "-o", objects[-1]), cwd=TOY / "src", check=True)
+    program = tmp_path / "program"
+    subprocess.run((*compiler.command, "-pthread", *objects, "-o", str(program)), check=True)
+    assert subprocess.run([program], check=False).returncode == 0

@@ -1,6 +1,6 @@
 // ESP-IDF on the host, as far as firmware/boards/esp32p4 uses it: tasks are threads, the UART is
-// standard input and output, USB-Serial-JTAG the two file descriptors that STUB_USB names. main() is app_main of an application that logs from a second task
-// while the agent answers.
+// standard input and output, USB-Serial-JTAG the two file descriptors that STUB_USB names. main()
+// is app_main of an application that logs from a second task while the agent answers.
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -85,9 +85,7 @@ esp_err_t uart_driver_install(uart_port_t, int rx, int, int, QueueHandle_t*, int
   uart.installed = rx > 128;
   return uart.installed ? ESP_OK : ESP_FAIL;
 }
-bool uart_is_driver_installed(uart_port_t number) {
-  return number == UART_NUM_0 && uart.installed;
-}
+bool uart_is_driver_installed(uart_port_t number) { return number == UART_NUM_0 && uart.installed; }
 esp_err_t uart_param_config(uart_port_t, const uart_config_t* config) {
   return uart.installed && config->baud_rate == 115200 ? ESP_OK : ESP_FAIL;
 }
@@ -101,7 +99,9 @@ int uart_read_bytes(uart_port_t, void* buf, uint32_t length, TickType_t ticks) {
   }
   return static_cast<int>(done);
 }
-int uart_write_bytes(uart_port_t, const void* src, size_t size) { return WriteAll(uart, src, size); }
+int uart_write_bytes(uart_port_t, const void* src, size_t size) {
+  return WriteAll(uart, src, size);
+}
 esp_err_t uart_get_buffered_data_len(uart_port_t, size_t* size) {
   pollfd port = {uart.in, POLLIN, 0};
   *size = poll(&port, 1, 0) > 0 ? 1 : 0;
@@ -171,7 +171,8 @@ SemaphoreHandle_t xSemaphoreCreateMutexStatic(StaticSemaphore_t* memory) {
 // One core, and no interrupts: nothing to keep out.
 void vPortEnterCritical(portMUX_TYPE* mux) { ++mux->count; }
 void vPortExitCritical(portMUX_TYPE* mux) { --mux->count; }
-BaseType_t xPortInIsrContext(void) { return 0; }
+BaseType_t stub_in_interrupt = 0;
+BaseType_t xPortInIsrContext(void) { return stub_in_interrupt; }
 BaseType_t xSemaphoreTake(SemaphoreHandle_t handle, TickType_t) {
   return pthread_mutex_lock(reinterpret_cast<pthread_mutex_t*>(handle)) == 0;
 }

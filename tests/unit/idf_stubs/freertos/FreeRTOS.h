@@ -22,6 +22,7 @@ extern "C" {
 void vPortEnterCritical(portMUX_TYPE* mux);
 void vPortExitCritical(portMUX_TYPE* mux);
 BaseType_t xPortInIsrContext(void);
+extern BaseType_t stub_in_interrupt;  // what the former says
 }
 #define portENTER_CRITICAL(mux) vPortEnterCritical(mux)
 #define portEXIT_CRITICAL(mux) vPortExitCritical(mux)
