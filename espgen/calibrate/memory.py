@@ -91,8 +91,11 @@ class Memory:
         if True not in found:
             raise EspgenError(f"{what}: {most + 1} lines of one set are all held at once")
         ways = counts[found.index(True)] - 1
-        strides = [LINE << power for power in range((far // LINE).bit_length())]
-        costs = self.steps([conflict(place, ways + 1, stride, kernel) for stride in strides])
+        # Twice as many lines as ways still fit where they take turns in two sets, and leave none of them to a smaller cache
+        # in between that would hide the misses.
+        lines = 2 * ways
+        strides = [LINE << power for power in range((far // LINE).bit_length()) if lines << power <= (most + 1) * far // LINE]
+        costs = self.steps([conflict(place, lines, stride, kernel) for stride in strides])
         return Cache(ways, next(stride for stride, cost in zip(strides, costs, strict=True) if cost > above))
 
     @cached_property

@@ -87,7 +87,9 @@ def test_the_model_is_found_again(chip: Chip) -> None:
 
 
 def test_a_chip_that_differs_behind_its_back_is_found() -> None:
-    hidden = _other_chip(1)
+    # An L2 cache that is no larger than L1, whose ways are smaller ones: L1 must not hide its misses.
+    caches = {"l1_ways": 4.0, "l1_size": 65536.0, "l2_ways": 8.0, "l2_size": 65536.0}
+    hidden = {**_other_chip(1), **caches}
     assert _wrong(_measured(V3, hidden)) == []
 
 
@@ -211,7 +213,7 @@ def test_a_board_that_chatters_is_understood() -> None:
 
 def test_an_old_chip_is_told_by_its_revision_and_clock() -> None:
     chip = chip_of(Answer("= 360000000 103 0 0 0 0"))
-    assert (chip.name, chip.clock_mhz) == ("esp32p4-v1", 360)
+    assert (chip.name, chip.clock_hz) == ("esp32p4-v1", 360_000_000)
 
 
 def test_a_port_without_the_firmware_is_said() -> None:
