@@ -26,6 +26,21 @@ def load_model(
     return frontend.load(model, shapes=shapes, constants=constants or {}, allow_external_data=True)
 
 
+def check_real_outputs(graph: Graph) -> None:
+    """EspgenError for a quantized network whose outputs are integers: its grids are found behind real values."""
+    makers = graph.producers()
+    for name in graph.outputs:
+        maker = makers.get(name)
+        while maker is not None and maker.op in ("Reshape", "Transpose"):
+            maker = makers.get(maker.inputs[0])
+        if maker is not None and maker.op == "QuantizeLinear":
+            raise EspgenError(
+                f"output {name!r} holds the integers of a QuantizeLinear, not real values", place=f"tensor {name!r}",
+                hint="end the model in DequantizeLinear (of a .tflite model: inference_output_type = tf.float32) to convert it; "
+                "`espgen compile` takes it as it is",
+            )  # fmt: skip
+
+
 def check_network(graph: Graph, fuse_list: FuseList | None = None) -> None:
     """EspgenError for a network that is quantized already, has no float inputs, or runs in fixed batches."""
     check_quantizable(graph)

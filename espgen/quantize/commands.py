@@ -28,7 +28,15 @@ from espgen.quantize.adapt import Adapted, adapt
 from espgen.quantize.analysis import analyse
 from espgen.quantize.analysis_html import page
 from espgen.quantize.analysis_text import tables
-from espgen.quantize.checks import check_folder, check_network, check_operators, check_targets, load_model, refusal
+from espgen.quantize.checks import (
+    check_folder,
+    check_network,
+    check_operators,
+    check_real_outputs,
+    check_targets,
+    load_model,
+    refusal,
+)
 from espgen.quantize.evaluate import ModelTask, Runner, Tell, as_dicts, evaluate, prediction, shared_runner
 from espgen.quantize.exporter import float_model as float_bytes
 from espgen.quantize.exporter import qdq_bytes
@@ -370,6 +378,8 @@ def convert(model: Path, data: str | None, output: Path, options: QuantizeOption
         raise EspgenError("converting a quantized model needs calibration data", place="--data")
     outside = options.external_data or not quantized_already
     graph = frontend.load(model, shapes=options.shapes, constants=options.constants, allow_external_data=outside)
+    if quantized_already:
+        check_real_outputs(graph)
     loaded = None if data is None else _load(data, graph, preprocess, options, judging=False)
     arrays = None if loaded is None else loaded.arrays
     result: dict[str, Any] = {"model": str(output), "data": [] if loaded is None else list(loaded.notes)}

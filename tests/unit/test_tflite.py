@@ -21,6 +21,7 @@ from espgen.errors import BAD_INPUT, EspgenError
 from espgen.interpret import run_integer
 from espgen.ir import DType
 from espgen.passes.pipeline import lower_to_integer
+from espgen.quantize import commands
 
 _CONV = {"padding": 0, "stride_w": 1, "stride_h": 1, "dilation_w": 1, "dilation_h": 1}
 
@@ -214,3 +215,30 @@ def test_a_real_input_may_be_selected_from_before_it_is_quantized() -> None:
     graph = lower_to_integer(frontend.load(net.content([x], [y])))
     data = np.arange(-15, 15, dtype=np.int8).reshape(5, 6)
     np.testing.assert_array_equal(run_integer(graph, {"x": data})["y"], data[[4, 0, 2]])
+
+
+def test_convert_wants_real_outputs(tmp_path: Path) -> None:
+    path, data = tmp_path / "small.tflite", tmp_path / "data.npz"
+    path.write_bytes(CASES["conv_same"])
+    np.savez(data, x=np.zeros((2, 1, 7, 6, 8), np.int8))
+    with pytest.raises(EspgenError, match="integers of a QuantizeLinear") as caught:
+        commands.convert(path, str(data), tmp_path / "out.onnx", commands.QuantizeOptions())
+    assert "inference_output_type" in (caught.value.hint or "")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_convert_takes_real_ends(tmp_path: Path) -> None:
+    """The remedy, followed."""
+    pytest.importorskip("onnxruntime")
+    net = Network()
+    x, inner = net.tensor("x", (1, 6, 6, 4), "float32"), net.tensor("inner", (1, 6, 6, 4), scale=0.02)
+    result, y = net.tensor("result", (1, 6, 6, 4), scale=0.05), net.tensor("y", (1, 6, 6, 4), "float32")
+    net.operator("QUANTIZE", [x], [inner])
+    net.operator("CONV_2D", [inner, net.constant("w", _weights(4, 3, 3, 4), 0.004)], [result], **_CONV)
+    net.operator("DEQUANTIZE", [result], [y])
+    path, data = tmp_path / "small.tflite", tmp_path / "data.npz"
+    path.write_bytes(net.content([x], [y]))
+    np.savez(data, x=np.random.default_rng(0).normal(size=(4, 1, 6, 6, 4)).astype(np.float32))
+    result_ = commands.convert(path, str(data), tmp_path / "out.onnx", commands.QuantizeOptions())
+    assert result_["refused"] is None
+    assert (tmp_path / "out.onnx").is_file()
