@@ -1,5 +1,6 @@
 # Everything from a clean clone with Python 3.11, make and PyPI:
 #   make demo   compile, verify and profile the bundled model      make test   lint and the test suite
+#   make zoo    networks of others through every command (ESPGEN_ZOO)
 #   make prove  the long proofs                                    make clean  remove what was built
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3))
@@ -20,7 +21,13 @@ export ESPGEN_ZOO := $(abspath ../shared/zoo)
 endif
 endif
 
-.PHONY: demo test prove lint format readme install clean
+ifndef ESPGEN_ZOO
+ifneq ($(wildcard ../shared/zoo/.),)
+export ESPGEN_ZOO := $(abspath ../shared/zoo)
+endif
+endif
+
+.PHONY: demo test zoo prove lint format readme install clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +45,9 @@ test: lint
 prove: install
 	$(BIN)/python -m pytest -m prove -n $(JOBS) --junitxml=build/prove.xml; status=$$?; \
 	$(BIN)/python tests/prove_report.py docs/proofs.md build/prove.xml; exit $$status
+
+zoo: install
+	$(BIN)/python benchmarks/zoo.py --docs docs/zoo.md
 
 FIRMWARE := $(shell find firmware -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.c')
 

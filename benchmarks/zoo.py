@@ -136,7 +136,8 @@ def run(verb: str, arguments: list[str]) -> str:
         return " ".join(lines) or f"exit code {done.returncode}"
     if verb == "inspect":
         stopped = json.loads(done.stdout)["unsupported"]
-        return "; ".join(f"{entry['node']}: {entry['reason']}" for entry in stopped[:3])
+        more = f"; and {len(stopped) - 3} more" if len(stopped) > 3 else ""
+        return "; ".join(f"{entry['op']} (node {entry['node']}): {entry['reason']}" for entry in stopped[:3]) + more
     return ""
 
 
