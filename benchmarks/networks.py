@@ -65,7 +65,8 @@ NETWORKS = (
     ),
     Network("ResNet-8, shift", "resnet8_shift", (4.2, 5.0), (2.6, 3.0), (2.48, 2.79)),
     Network("KWS DS-CNN, shift with zero points", "kws_shift", (2.3, 2.8), (0.75, 0.95), (0.68, 0.78)),
-    Network("MobileNetV1 0.25 96 (VWW), shift", "vww_shift", (13.8, 16.0), (2.3, 3.1), (1.99, 2.75)),
+    # 3.1 cold was the limit of the first edition; since then lines come from PSRAM in 165 cycles instead of 90, code's lines too.
+    Network("MobileNetV1 0.25 96 (VWW), shift", "vww_shift", (13.8, 16.0), (2.3, 3.45), (1.99, 2.75)),
     Network("ResNet-8, scale", "ic/resnet8_int8_qdq.onnx", None, (3.2, 3.7), (2.99, 3.31)),
     Network("KWS DS-CNN, scale", "kws/kws_dscnn_int8_qdq.onnx", None, (1.2, 1.4), (1.10, 1.20)),
     Network(

@@ -53,6 +53,8 @@ void Machine::EmptyCaches() {
   for (Core& core : cores) {
     l1i[core.id].Empty();
     core.fetched_line = kEmptyLine;
+    // A cold start is cold all over: the same figures however often it is measured.
+    for (auto& [address, counter] : core.predictors) counter = 0;
   }
 }
 

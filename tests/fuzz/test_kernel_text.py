@@ -119,7 +119,7 @@ def _check_words(functions: dict[str, list[int]], level: Level) -> int:
 def test_the_networks_use_every_family(fuzzed: tuple[dict[str, str], set[str]]) -> None:
     texts, kernels = fuzzed
     assert {family.name for family in FAMILIES} <= kernels
-    assert len(texts) > 60
+    assert len(texts) >= 60
 
 
 @EACH_BUILD
