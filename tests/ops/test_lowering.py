@@ -233,7 +233,7 @@ def test_lowering_matches_onnxruntime(name: str, tmp_path: Path) -> None:
 
 
 def test_every_lowering_is_compared() -> None:
-    """Every ONNX operator that has a lowering occurs among the models (or in tests of its own, the .espdl reader's among them)."""
+    """Every ONNX operator that has a lowering occurs among the models (or in tests of their own, some in the .espdl reader's)."""
     from espgen.passes.lower import lowerings
 
     unary = {"Relu", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "Exp", "Sqrt"}
