@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from espgen.ir import Graph, Node
 from espgen.ops.base import PADDING_ROW, KernelCall
 from espgen.ops.registry import spec_of
-from espgen.schedule.steps import Band, cut
 from espgen.schedule.storage import StoragePlan
 
 VIEW = "view"
@@ -40,18 +38,6 @@ class NodePlan:
     call_cycles: float = 0.0
     row_cycles: float = 0.0
     candidates: tuple[tuple[str, int | None, str], ...] = ()
-
-    def bands(self) -> tuple[Band, ...]:
-        """The rows of the node's steps, in order: every call's own in bands, or all at once where a call cannot part them."""
-        if not self.calls:
-            return ()
-        ranges = [(call.row_begin, call.row_end) for call in self.calls]
-        twin = [(call.row_begin, call.row_end) for call in self.twin] or ranges
-        in_order = all(first[1] == second[0] for first, second in pairwise(ranges))
-        parted = all(call.advance is not None for call in (*self.calls, *self.twin))
-        if not parted or not in_order or twin != ranges:
-            return ((min(begin for begin, _ in ranges), max(end for _, end in ranges)),)
-        return tuple(band for begin, end in ranges for band in cut(begin, end, self.band_rows or end - begin))
 
 
 def portable_plan(node: Node, graph: Graph, storage: StoragePlan) -> NodePlan:

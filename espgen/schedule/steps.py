@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 Band = tuple[int, int]
@@ -16,14 +15,6 @@ class Step:
     node: str
     begin: int
     end: int
-
-
-def node_after_node(bands: Iterable[tuple[str, Sequence[Band]]]) -> tuple[Step, ...]:
-    """The plainest schedule: every node makes all its rows, band by band, before the next begins.
-
-    bands  in the order of the graph; a node without bands (its output is only a view of its input) takes no step
-    """
-    return tuple(Step(node, begin, end) for node, rows in bands for begin, end in rows)
 
 
 def cut(begin: int, end: int, rows: int) -> tuple[Band, ...]:
