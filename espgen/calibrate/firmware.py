@@ -15,7 +15,7 @@ from espgen.resources import firmware_dir
 from espgen.target.chips import Chip
 from espgen.target.espv import Levels
 from espgen.target.pie_macros import support_files
-from espgen.verify.build import FIRMWARE_FLAGS, FIRMWARE_LINK_FLAGS, Recipe, build_units
+from espgen.verify.build import Recipe, build_units, image_flags, image_link_flags
 from espgen.verify.compilers import Compiler, firmware_compiler
 from espgen.verify.image_layout import start_flags
 
@@ -66,21 +66,8 @@ def _recipe(chip: Chip, l2_kb: int, chosen: Compiler, folder: Path) -> Recipe:
     board = firmware / "boards" / "simulator"
     return Recipe(
         compiler=chosen,
-        flags=(
-            *FIRMWARE_FLAGS[chosen.kind],
-            "-O2",
-            "-ffreestanding",
-            "-ffunction-sections",
-            "-fdata-sections",
-            "-ffp-contract=off",
-            "-DESPGEN_FIRMWARE=1",
-        ),
-        link_flags=(
-            *FIRMWARE_FLAGS[chosen.kind],
-            *FIRMWARE_LINK_FLAGS[chosen.kind],
-            "-Wl,--gc-sections",
-            f"-Wl,-T,{board / 'chip.ld'}",
-        ),
+        flags=image_flags(chosen),
+        link_flags=image_link_flags(chosen, board),
         start_flags=start_flags(chip, l2_kb),
         assembly_flags=(f"-DESPGEN_ESPV={chip.espv[0]}",),
         include_dirs=(folder, firmware / "include", firmware, board, board / "include"),

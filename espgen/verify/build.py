@@ -119,22 +119,11 @@ def build_firmware(
     recipe = Recipe(
         compiler=chosen,
         flags=(
-            *FIRMWARE_FLAGS[chosen.kind],
-            "-O2",
-            "-ffreestanding",
-            "-ffunction-sections",
-            "-fdata-sections",
-            "-ffp-contract=off",
-            "-DESPGEN_FIRMWARE=1",
+            *image_flags(chosen),
             *table_sizes(component),
             *(f"-D{define}" for define in component.defines),
         ),
-        link_flags=(
-            *FIRMWARE_FLAGS[chosen.kind],
-            *FIRMWARE_LINK_FLAGS[chosen.kind],
-            "-Wl,--gc-sections",
-            f"-Wl,-T,{folder / 'chip.ld'}",
-        ),
+        link_flags=image_link_flags(chosen, folder),
         start_flags=start_flags(chip, l2_kb, large_tables=bool(table_sizes(component))),
         assembly_flags=(f"-DESPGEN_ESPV={chip.espv[0]}",),
         include_dirs=(*component.include_dirs, firmware / "include", firmware, folder, folder / "include"),
@@ -187,6 +176,29 @@ FIRMWARE_FLAGS = {
     ),
 }
 FIRMWARE_LINK_FLAGS = {"gcc": ("-nostdlib", "-lgcc"), "zig": ("-nostdlib++", "-nostartfiles")}
+
+
+def image_flags(compiler: Compiler) -> tuple[str, ...]:
+    """How the sources of a stand-alone image are compiled."""
+    return (
+        *FIRMWARE_FLAGS[compiler.kind],
+        "-O2",
+        "-ffreestanding",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-ffp-contract=off",
+        "-DESPGEN_FIRMWARE=1",
+    )
+
+
+def image_link_flags(compiler: Compiler, board: Path) -> tuple[str, ...]:
+    """How a stand-alone image is linked for the chip's memory, by the script in the board's folder."""
+    return (
+        *FIRMWARE_FLAGS[compiler.kind],
+        *FIRMWARE_LINK_FLAGS[compiler.kind],
+        "-Wl,--gc-sections",
+        f"-Wl,-T,{board / 'chip.ld'}",
+    )
 
 
 def table_sizes(component: Component) -> tuple[str, ...]:
